@@ -1,0 +1,147 @@
+"""Real scales become integers here, when a graph is built: the only module that sees a real scale.
+
+A *dyadic number* is ``multiplier / 2**shift`` with a signed multiplier of at most 31 bits and ``0 <= shift <= 62``.
+
+Precision follows the released code (zkkli/I-ViT, models/quantization_utils/quant_utils.py): scales are float32, products of
+scales are rounded to float32, and ratios of scales are formed in float64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+
+from ivit_ref.errors import ScaleError
+
+MULTIPLIER_BITS = 31
+LARGEST_SHIFT = 62
+
+Dyadics = tuple[tuple[int, ...], tuple[int, ...]]
+"""Multipliers and shifts, one of each per channel."""
+
+UnitRule = Literal["round", "ceil", "floor_plus_one"]
+"""How ``i0`` comes from a scale ``S``: round(1/S), ceil(1/S), floor(1/S) + 1."""
+
+SIGMOID_SCALE = 1.702
+"""GELU(x) is about x * sigmoid(1.702 x)."""
+
+
+def from_real(ratio: float, what: str = "ratio") -> tuple[int, int]:
+    """The dyadic number of a float64 ratio, as ``batch_frexp`` of the release forms it.
+
+    ``ratio = m * 2**e`` with ``0.5 <= |m| < 1``; the multiplier is ``m * 2**31`` rounded half away from zero, the shift is
+    ``31 - e``. A multiplier that rounds up to ``2**31`` is halved together with its power of two: the same number.
+
+    A ratio below ``2**-32`` in magnitude has a shift above 62. Its product with any int32 is less than one half of a step, so
+    ``±1 / 2**62`` gives the same integer under every rounding rule and stands for it.
+    """
+    if not math.isfinite(ratio) or ratio == 0:
+        raise ScaleError(f"dyadic: {what} must be finite and not zero, but found {ratio}")
+    mantissa, exponent = math.frexp(ratio)
+    return _normal(Fraction(mantissa) * 2**MULTIPLIER_BITS, MULTIPLIER_BITS - exponent, what, ratio)
+
+
+def from_fraction(ratio: Fraction, what: str = "ratio") -> tuple[int, int]:
+    """The dyadic number of an exact fraction, by the same rule; nothing is rounded before the multiplier."""
+    if ratio == 0:
+        raise ScaleError(f"dyadic: {what} must not be zero, but found {ratio}")
+    exponent = abs(ratio.numerator).bit_length() - ratio.denominator.bit_length()
+    if abs(ratio) >= Fraction(2) ** exponent:
+        exponent += 1
+    scaled = ratio / Fraction(2) ** exponent * 2**MULTIPLIER_BITS
+    return _normal(scaled, MULTIPLIER_BITS - exponent, what, ratio)
+
+
+def _normal(scaled: Fraction, shift: int, what: str, ratio: object) -> tuple[int, int]:
+    """Rounds the scaled mantissa and brings multiplier and shift into their ranges."""
+    magnitude = math.floor(abs(scaled) + Fraction(1, 2))
+    if magnitude == 2**MULTIPLIER_BITS:
+        magnitude, shift = magnitude // 2, shift - 1
+    if shift < 0:
+        raise ScaleError(f"dyadic: {what} must be below 2**31 in magnitude, but found {ratio}")
+    if shift > LARGEST_SHIFT:
+        magnitude, shift = 1, LARGEST_SHIFT
+    return (magnitude if scaled > 0 else -magnitude), shift
+
+
+def to_fraction(multiplier: int, shift: int) -> Fraction:
+    """The exact value of a dyadic number."""
+    return Fraction(multiplier, 2**shift)
+
+
+def between(source: Sequence[float], target: Sequence[float], what: str = "ratio") -> Dyadics:
+    """The dyadic numbers of ``source / target``, each ratio formed in float64; a single scale goes with every other."""
+    channels = max(len(source), len(target))
+    pairs = zip(_repeat(source, channels), _repeat(target, channels), strict=True)
+    numbers = [from_real(_float64_ratio(s, t, what), what) for s, t in pairs]
+    return tuple(m for m, _ in numbers), tuple(s for _, s in numbers)
+
+
+def common_shift(first: Dyadics, second: Dyadics) -> tuple[Dyadics, Dyadics]:
+    """Two dyadic numbers per channel on one shift, for a sum that is rounded once.
+
+    The smaller of the two shifts is taken, and the other multiplier is rounded half away from zero to it.
+    """
+    shifts = tuple(min(a, b) for a, b in zip(first[1], second[1], strict=True))
+    return _onto(first, shifts), _onto(second, shifts)
+
+
+def _onto(numbers: Dyadics, shifts: tuple[int, ...]) -> Dyadics:
+    multipliers = []
+    for multiplier, shift, common in zip(*numbers, shifts, strict=True):
+        exact = abs(Fraction(multiplier)) / 2 ** (shift - common)
+        multipliers.append(int(math.copysign(math.floor(exact + Fraction(1, 2)), multiplier)))
+    return tuple(multipliers), shifts
+
+
+def product(*scales: Sequence[float]) -> tuple[float, ...]:
+    """The product of scales from left to right, rounded to float32 after each factor, as the release forms it."""
+    result = np.asarray(scales[0], np.float32)
+    for scale in scales[1:]:
+        result = result * np.asarray(scale, np.float32)
+    return tuple(result.tolist())
+
+
+def float32(value: float) -> float:
+    """The nearest float32, as a Python float."""
+    return float(np.float32(value))
+
+
+def power_of_two(exponent: int) -> tuple[float, ...]:
+    """The per-tensor scale ``2**exponent``."""
+    return (math.ldexp(1.0, exponent),)
+
+
+def exp_unit(scale: float, rule: UnitRule, sigmoid: bool = False) -> int:
+    """``i0``: the integer that stands for one at scale ``S``, or at ``1.702 * S`` inside ShiftGELU.
+
+    - ``round``: 1/S to nearest, in exact arithmetic on the float32 scale, ties up (the paper's formula);
+    - ``ceil``: ``-floor(-1/S)`` in float32 (released PyTorch code: torch tensors);
+    - ``floor_plus_one``: the integer part of ``1/S + 1`` in float64 (released TVM code: Python floats).
+    """
+    if not (math.isfinite(scale) and scale >= 2**-28):
+        raise ScaleError(f"i0: the scale must be finite, positive and at least 2**-28, but found {scale}")
+    if rule == "round":
+        unit = math.floor(1 / Fraction(scale) / (Fraction(str(SIGMOID_SCALE)) if sigmoid else 1) + Fraction(1, 2))
+    elif rule == "ceil":
+        scale32 = np.float32(scale) * np.float32(SIGMOID_SCALE) if sigmoid else np.float32(scale)
+        unit = -math.floor(np.float32(-1.0) / scale32)
+    else:
+        unit = int(1.0 / (scale * SIGMOID_SCALE if sigmoid else scale) + 1.0)
+    if unit < 1:
+        raise ScaleError(f"i0: the scale must give i0 >= 1, but i0 is {unit} for the scale {scale}")
+    return unit
+
+
+def _repeat(scales: Sequence[float], channels: int) -> Sequence[float]:
+    return scales if len(scales) == channels else list(scales) * channels
+
+
+def _float64_ratio(source: float, target: float, what: str) -> float:
+    if not (math.isfinite(source) and math.isfinite(target)) or source == 0 or target == 0:
+        raise ScaleError(f"dyadic: {what} must be of finite scales other than zero, but found {source!r} / {target!r}")
+    return source / target

@@ -1,0 +1,50 @@
+"""The operators of domain ``ai.ivit``, version 1, as plain functions on NumPy integer arrays: the table of contents.
+
+Each file holds one operator: what it means, with its source; its constraints; the NumPy body that follows the text; the
+type of its result; and the body as an ONNX function.
+"""
+
+from ivit_ref.ops.matmul import matmul
+from ivit_ref.ops.linear import linear
+from ivit_ref.ops.conv import conv
+
+from ivit_ref.ops.requantize import requantize
+from ivit_ref.ops.requantize_add import requantize_add
+from ivit_ref.ops.quantize import quantize
+from ivit_ref.ops.dequantize import dequantize
+
+from ivit_ref.ops.shift_exp import shift_exp
+from ivit_ref.ops.int_div import int_div
+from ivit_ref.ops.shiftmax import shiftmax
+from ivit_ref.ops.shift_gelu import shift_gelu
+from ivit_ref.ops.int_sqrt import int_sqrt
+from ivit_ref.ops.i_layer_norm import i_layer_norm
+from ivit_ref.ops.lookup import lookup
+
+from ivit_ref.ops.reshape import reshape
+from ivit_ref.ops.transpose import transpose
+from ivit_ref.ops.concat import concat
+from ivit_ref.ops.slice import slice_
+from ivit_ref.ops.expand import expand
+
+__all__ = [
+    "concat",
+    "conv",
+    "dequantize",
+    "expand",
+    "i_layer_norm",
+    "int_div",
+    "int_sqrt",
+    "linear",
+    "lookup",
+    "matmul",
+    "quantize",
+    "requantize",
+    "requantize_add",
+    "reshape",
+    "shift_exp",
+    "shift_gelu",
+    "shiftmax",
+    "slice_",
+    "transpose",
+]
