@@ -36,7 +36,12 @@ class IntegerOverflow(IvitError, ArithmeticError):
         self.step, self.dtype, self.count, self.total = step, dtype, count, total
         self.index, self.value, self.op, self.node = index, value, op, node
         where = f"node {node!r} ({op}): " if node else f"{op}: " if op else ""
-        super().__init__(f"{where}{step}: {count} of {total} elements do not fit {dtype}; first at {index}: {value}")
+        super().__init__(f"{where}{step}: {count} of {total} elements do not fit {dtype}; first at {list(index)}: {value}")
+
+    def located(self, op: str, node: str) -> IntegerOverflow:
+        """The same error, at a node."""
+        facts = {k: getattr(self, k) for k in ("step", "dtype", "count", "total", "index", "value")}
+        return IntegerOverflow(**facts, op=op, node=node)
 
 
 class ScaleError(IvitError, ValueError):

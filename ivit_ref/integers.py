@@ -108,14 +108,13 @@ def first_where(mask: Mask, x: Wide) -> tuple[int, tuple[int, ...], int]:
 
 def multiply(x: Wide, y: Wide | int) -> Wide:
     """``x * y`` for ``abs(y) < 2**63``, exact: a product that leaves int64 raises, it never wraps."""
-    wide_x, wide_y = np.broadcast_arrays(x, y, subok=True)
-    limit = (2**63 - 1) // np.maximum(abs(wide_y), 1)
-    mask = (wide_x > limit) | (wide_x < -limit)
+    limit = (2**63 - 1) // np.maximum(np.abs(y), 1)
+    mask: Mask = (x > limit) | (x < -limit)
     if mask.any():
-        count, index, value = first_where(mask, wide_x)
-        exact = value * int(wide_y[index])
+        count, index, value = first_where(mask, np.broadcast_to(x, mask.shape))
+        exact = value * int(np.broadcast_to(y, mask.shape)[index])
         raise IntegerOverflow(step="product", dtype="int64", count=count, total=mask.size, index=index, value=exact)
-    return wide_x * wide_y
+    return x * y
 
 
 def shift_right(x: Wide, k: Wide | int, rounding: Rounding = "floor") -> Wide:
@@ -132,7 +131,7 @@ def divide(x: Wide, d: Wide | int, rounding: Rounding = "floor") -> Wide:
 
 def truncating_divide(x: Wide | int, d: Wide) -> Wide:
     """``x / d`` towards zero for ``d != 0`` of either sign: integer division in C."""
-    q = abs(x) // abs(d)
+    q: Wide = np.abs(x) // np.abs(d)
     return np.where((x < 0) ^ (d < 0), -q, q)
 
 
@@ -155,7 +154,7 @@ def isqrt(v: Wide) -> Wide:
 
 def _round(x: Wide, q: Wide, remainder: Wide, d: Wide | np.int64 | int, rounding: Rounding) -> Wide:
     """Corrects the floor ``q`` of ``x / d``, given ``remainder = x - q*d`` in ``[0, d)``, to the named rule."""
-    twice = 2 * remainder
+    twice: Wide = 2 * remainder
     if rounding == "floor":
         return q
     if rounding == "truncate":
@@ -163,7 +162,9 @@ def _round(x: Wide, q: Wide, remainder: Wide, d: Wide | np.int64 | int, rounding
     if rounding == "half_up":
         return q + (twice >= d)
     if rounding == "half_away":
-        return q + ((twice > d) | ((twice == d) & (x > 0)))
+        up: Mask = (twice > d) | ((twice == d) & (x > 0))
+        return q + up
     if rounding == "half_even":
-        return q + ((twice > d) | ((twice == d) & (q & 1 == 1)))
+        up = (twice > d) | ((twice == d) & (q & 1 == 1))
+        return q + up
     raise ConstraintError(f"rounding: must be one of {', '.join(ROUNDINGS)}, but found {rounding!r}")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, Literal, TypeAlias, get_args, get_origin
 
 import numpy as np
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
@@ -37,10 +37,18 @@ ONNX_DTYPES = {
     "float32": TensorProto.FLOAT,
 }
 
+VALUE_FIELDS = {
+    AttributeProto.INT: "value_int",
+    AttributeProto.INTS: "value_ints",
+    AttributeProto.FLOAT: "value_float",
+    AttributeProto.FLOATS: "value_floats",
+    AttributeProto.STRING: "value_string",
+}
+"""The field of ``Constant`` that takes an attribute of each kind."""
+
 SUM_SPLIT = 2**31
 
-_NAMES = {number: name for name, number in ONNX_DTYPES.items()}
-BOUNDS_BY_NUMBER = [BOUNDS.get(_NAMES.get(i, ""), (0, 0)) for i in range(8)]
+BOUNDS_BY_NUMBER = [next((BOUNDS[k] for k, v in ONNX_DTYPES.items() if v == i and k in BOUNDS), (0, 0)) for i in range(8)]
 """Smallest and largest value of the dtype with each ONNX number."""
 
 
@@ -99,16 +107,15 @@ class Body:
         self.nodes: list[NodeProto] = []
         self.counter = 0
 
-    def emit(self, op_type: str, *inputs: Operand, **attributes: object) -> Sym:
+    def emit(self, op_type: str, *inputs: Operand, **attributes: Any) -> Sym:
         """Add a node with one output; integers among the inputs become int64 constants."""
         names = [self.lift(x).name for x in inputs]
         self.counter += 1
         output = f"v{self.counter}"
-        plain = {k: v for k, v in attributes.items() if not isinstance(v, Ref)}
-        node = helper.make_node(op_type, names, [output], **plain)
+        node = NodeProto(op_type=op_type, input=names, output=[output])
         for key, value in attributes.items():
-            if isinstance(value, Ref):
-                node.attribute.append(self._reference(key, op_type, value.name))
+            is_reference = isinstance(value, Ref)
+            node.attribute.append(self._reference(key, value.name) if is_reference else helper.make_attribute(key, value))
         self.nodes.append(node)
         return Sym(self, output)
 
@@ -126,14 +133,7 @@ class Body:
 
     def attribute(self, name: str) -> Sym:
         """An attribute of the operator: an int as a scalar, ints as a vector, floats likewise."""
-        kind = self._kind(name)
-        key = {
-            AttributeProto.INT: "value_int",
-            AttributeProto.INTS: "value_ints",
-            AttributeProto.FLOAT: "value_float",
-            AttributeProto.FLOATS: "value_floats",
-            AttributeProto.STRING: "value_string",
-        }[kind]
+        key = VALUE_FIELDS[attribute_kind(self.op.attributes[name], name)]
         return self.emit("Constant", **{key: Ref(name)})
 
     def chosen(self, name: str, value: str) -> Sym:
@@ -285,29 +285,22 @@ class Body:
             result = result | condition
         return result
 
-    def _kind(self, name: str) -> int:
-        return attribute_kind(self.op.attributes[name], name)
-
-    def _reference(self, key: str, op_type: str, name: str) -> AttributeProto:
+    def _reference(self, key: str, name: str) -> AttributeProto:
         reference = AttributeProto()
         reference.name = key
         reference.ref_attr_name = name
-        reference.type = self._kind(name)
+        reference.type = attribute_kind(self.op.attributes[name], name)
         return reference
 
 
-def attribute_kind(hint: object, name: str) -> int:
+def attribute_kind(hint: object, name: str) -> AttributeProto.AttributeType:
     """The ONNX attribute type of an attribute declared with this annotation; ``dtype`` travels as ONNX's number for it."""
-    text = str(hint)
-    if name == "dtype" or hint in (int, bool):
-        return int(AttributeProto.INT)
+    if get_origin(hint) is tuple:
+        return AttributeProto.INTS if get_args(hint)[0] is int else AttributeProto.FLOATS
     if hint is float:
-        return int(AttributeProto.FLOAT)
-    if text.startswith("tuple["):
-        return int(AttributeProto.INTS if "int" in text else AttributeProto.FLOATS)
-    if "'" in text or hint is str:
-        return int(AttributeProto.STRING)
-    return int(AttributeProto.INT)
+        return AttributeProto.FLOAT
+    is_text = get_origin(hint) is Literal and isinstance(get_args(hint)[0], str)
+    return AttributeProto.STRING if is_text and name != "dtype" else AttributeProto.INT
 
 
 def function_of(op: OpDef) -> FunctionProto:

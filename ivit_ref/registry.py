@@ -131,7 +131,8 @@ def plain(value: Any) -> Attribute:
     """An attribute given as a NumPy scalar, a list or an array, as the Python value that it stands for."""
     if isinstance(value, (np.generic, np.ndarray)):
         value = value.tolist()
-    return tuple(plain(v) for v in value) if isinstance(value, (list, tuple)) else value  # type: ignore[no-any-return]
+    attribute: Attribute = tuple(value) if isinstance(value, (list, tuple)) else value
+    return attribute
 
 
 def require(holds: object, rule: str, must: str, found: object) -> None:

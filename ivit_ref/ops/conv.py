@@ -91,7 +91,8 @@ def unfold(x: Wide, kernel: Sequence[int], strides: Pair, pads: Pair, dilations:
     windows = windows[:, :, :: strides[0], :: strides[1], :: dilations[0], :: dilations[1]]
     ordered = windows.transpose(0, 1, 4, 5, 2, 3)
     n, channels, u, v, height, width = ordered.shape
-    return ordered.reshape(n, group, channels // group * u * v, height * width)
+    patches: Wide = ordered.reshape(n, group, channels // group * u * v, height * width)
+    return patches
 
 
 def _shapes_match(x: TensorType, weight: TensorType, bias: TensorType, group: int) -> bool:

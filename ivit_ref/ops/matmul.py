@@ -3,8 +3,8 @@
 Semantics, as ONNX and NumPy define matrix products: the last two axes multiply, the axes before them broadcast
     y = sum over k of a[..., i, k] * b[..., k, j]      the accumulator; must fit int32 (or wraps)
 
-One step of y is worth ``S_a * S_b * alpha``. ``alpha`` is a real factor that the product stands for and the integers do not show:
-attention's 1/sqrt(d) is folded into the scale this way. It takes no part in the arithmetic.
+One step of y is worth ``S_a * S_b * alpha``. ``alpha`` is a real factor that the product stands for and the integers do not
+show: attention's 1/sqrt(d) is folded into the scale this way. It takes no part in the arithmetic.
 
 Sources
     zkkli/I-ViT models/quantization_utils/quant_modules.py, ``QuantMatMul``, and models/vit_quant.py, ``Attention.forward``
