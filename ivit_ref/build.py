@@ -35,12 +35,14 @@ class GraphBuilder:
         self.constants.append(Constant(value, data))
         return value
 
-    def node(self, op: str, *inputs: Value, name: str, quant: Quant | None = None, **attributes: Attribute) -> Value:
-        """Add a node and return its output, which has the node's name.
+    def node(
+        self, op: str, *inputs: Value, name: str, output: str = "", quant: Quant | None = None, **attributes: Attribute
+    ) -> Value:
+        """Add a node and return its output, which has the node's name unless ``output`` gives another.
 
         ``quant`` is what a step of the output shall mean, for operators where that is a choice (``Requantize``).
         """
-        node = make_node(op, inputs, name, quant, attributes, self.profile)
+        node = make_node(op, inputs, name, quant, attributes, self.profile, output)
         self.nodes.append(node)
         return node.output
 

@@ -59,7 +59,7 @@ def widen(x: npt.ArrayLike) -> Wide:
     return array.astype(np.int64)
 
 
-def from_float(x: npt.NDArray[np.float32]) -> Wide:
+def from_float(x: npt.NDArray[np.floating[Any]]) -> Wide:
     """Floats that hold integers, as int64; for the edge of a graph."""
     return x.astype(np.int64)
 

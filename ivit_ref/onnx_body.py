@@ -137,8 +137,15 @@ class Body:
         return self.emit("Constant", **{key: Ref(name)})
 
     def chosen(self, name: str, value: str) -> Sym:
-        """Whether a string attribute has this value (bool)."""
-        return self.attribute(name).equals(self.emit("Constant", value_string=value))
+        """Whether a string attribute has this value (bool).
+
+        Both strings go through one tensor: onnx's evaluator keeps strings of different lengths in different dtypes, and
+        refuses to compare those.
+        """
+        attribute = self.emit("Unsqueeze", self.attribute(name), self.ints([0]))
+        pair = self.emit("Concat", attribute, self.emit("Constant", value_strings=[value]), axis=0)
+        equal = self.emit("Gather", pair, self.ints([0])).equals(self.emit("Gather", pair, self.ints([1])))
+        return self.emit("Squeeze", equal, self.ints([0]))
 
     def cast(self, x: Sym, dtype: str | Ref) -> Sym:
         """``x`` in a named dtype, or in the one that an attribute names."""
@@ -250,12 +257,12 @@ class Body:
 
     def function(self, result: Sym) -> FunctionProto:
         """The finished function."""
-        self.nodes.append(helper.make_node("Identity", [result.name], ["y"]))
+        self.nodes.append(helper.make_node("Identity", [result.name], ["result"]))
         return helper.make_function(
             DOMAIN,
             self.op.name,
             list(self.op.inputs),
-            ["y"],
+            ["result"],
             self.nodes,
             [helper.make_opsetid("", OPSET)],
             sorted(self.op.attributes),

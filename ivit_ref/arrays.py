@@ -1,0 +1,112 @@
+"""Reading and writing ``.npy`` and ``.npz`` files: never a pickle, sizes checked first, nothing left half-written."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from math import prod
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from ivit_ref.errors import FileError
+from ivit_ref.ir import Array
+
+ALWAYS_ALLOWED = 2**28
+LARGEST_RATIO = 100
+"""A file may unpack to 256 MiB, or to a hundred times its own size, whichever is more."""
+
+NOT_NUMBERS = "holds Python objects, which only a pickle can carry; save plain arrays with numpy.savez"
+
+
+def read_npz(path: str | Path) -> dict[str, Array]:
+    """Every array of an ``.npz`` file by name. FileError says what is wrong with the file."""
+    path = _existing(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_sizes(path, sum(entry.file_size for entry in archive.infolist()))
+            return {entry.filename.removesuffix(".npy"): _read_entry(archive, entry, path) for entry in archive.infolist()}
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError) as error:
+        raise FileError(f"{path}: must be an .npz archive that numpy.savez wrote, but it cannot be read: {error}") from error
+    except ValueError as error:
+        if isinstance(error, FileError):
+            raise
+        raise FileError(f"{path}: must hold plain arrays, but one cannot be read: {error}") from error
+
+
+def read_npy(path: str | Path) -> Array:
+    """The array of an ``.npy`` file."""
+    path = _existing(path)
+    try:
+        with path.open("rb") as stream:
+            return _read_array(stream, path.stat().st_size, str(path))
+    except (EOFError, OSError) as error:
+        raise FileError(f"{path}: must be an .npy file that numpy.save wrote, but it cannot be read: {error}") from error
+    except ValueError as error:
+        if isinstance(error, FileError):
+            raise
+        raise FileError(f"{path}: must be an .npy file that numpy.save wrote, but it cannot be read: {error}") from error
+
+
+def write_npz(path: str | Path, arrays: Mapping[str, Array]) -> None:
+    """Write an ``.npz`` file whose bytes depend on names and arrays only."""
+    ordered: dict[str, Any] = {name: arrays[name] for name in sorted(arrays)}
+    replace_file(path, lambda stream: np.savez(stream, **ordered))
+
+
+def replace_file(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Write to a temporary file beside ``path``, then replace ``path``: it is whole or untouched."""
+    path = Path(path)
+    temporary = ""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
+            temporary = stream.name
+            write(stream)
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise FileError(f"{path}: must be a place that can be written, but it cannot: {error.strerror or error}") from error
+    finally:
+        Path(temporary or path.with_name(f".{path.name}.none")).unlink(missing_ok=True)
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise FileError(f"{path}: must be a file, but there is {'a folder' if path.is_dir() else 'none'}")
+    return path
+
+
+def _check_sizes(path: Path, unpacked: int) -> None:
+    limit = max(ALWAYS_ALLOWED, LARGEST_RATIO * path.stat().st_size)
+    if unpacked > limit:
+        raise FileError(f"{path}: must unpack to at most {limit} bytes, but says it holds {unpacked}")
+
+
+def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> Array:
+    if not entry.filename.endswith(".npy"):
+        raise FileError(f"{path}: every entry must be an .npy array, but found {entry.filename!r}")
+    with archive.open(entry) as stream:
+        return _read_array(stream, entry.file_size, f"{path}: {entry.filename.removesuffix('.npy')!r}")
+
+
+def _read_array(stream: IO[bytes], size: int, what: str) -> Array:
+    """One array, after its header has been held against the bytes that are there."""
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    else:
+        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+    if dtype.hasobject:
+        raise FileError(f"{what}: {NOT_NUMBERS}")
+    claimed = prod(shape) * dtype.itemsize
+    if claimed != size - stream.tell():
+        raise FileError(f"{what}: must hold {claimed} bytes of {dtype}{list(shape)}, but holds {size - stream.tell()}")
+    stream.seek(0)
+    array: Array = np.lib.format.read_array(stream, allow_pickle=False)
+    return array

@@ -1,0 +1,6 @@
+"""Graph builders: from the state dict of a model to its integer graph."""
+
+from ivit_ref.models.random_vit import random_vit_state
+from ivit_ref.models.vit import DEIT_TINY, ViTConfig, vit_config, vit_graph
+
+__all__ = ["DEIT_TINY", "ViTConfig", "random_vit_state", "vit_config", "vit_graph"]
