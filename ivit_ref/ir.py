@@ -167,6 +167,10 @@ class Graph:
 
         return bind(self, dims)
 
+    def with_metadata(self, **metadata: str) -> Graph:
+        """The graph with some metadata added or replaced."""
+        return replace(self, metadata={**self.metadata, **metadata})
+
     def with_profile(self, profile: str | Profile) -> Graph:
         """The graph in another profile: every constant, and the scales that follow from it, rewritten."""
         from ivit_ref.rewrite import with_profile

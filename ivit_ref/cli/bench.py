@@ -1,0 +1,111 @@
+"""``ivit-ref bench``: an integer DeiT-Tiny against ONNX Runtime on the float model of the same shape, side by side."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ivit_ref.cli.common import Commands, Progress, add_json, report, table
+from ivit_ref.errors import InputError, MissingExtra
+from ivit_ref.interpreter import Interpreter
+from ivit_ref.ir import Array
+from ivit_ref.models import DEIT_TINY, random_vit_state, vit_graph
+from ivit_ref.models.float_vit import float_vit
+
+
+def register(commands: Commands) -> None:
+    """Declare the command."""
+    parser = commands.add_parser("bench", help="time an integer DeiT-Tiny against ONNX Runtime's float", description=__doc__)
+    parser.add_argument("--runs", type=int, default=15, metavar="N", help="timed runs of each, in turn; default: 15")
+    parser.add_argument("--engine", choices=["fast", "spec"], default="fast")
+    add_json(parser)
+    parser.set_defaults(command=command)
+
+
+def command(args: argparse.Namespace) -> int:
+    """Run it."""
+    if not 1 <= args.runs <= 10000:
+        raise InputError(f"--runs: must be from 1 to 10000, but found {args.runs}")
+    image = np.random.default_rng(0).normal(0, 1, (1, DEIT_TINY.channels, *DEIT_TINY.image)).astype(np.float32)
+    interpreter = Interpreter(vit_graph(random_vit_state(DEIT_TINY), DEIT_TINY.heads), engine=args.engine)
+
+    def integer() -> object:
+        return interpreter.run({"image": image})
+
+    integer()
+    facts: dict[str, Any] = {"model": "deit_tiny 224x224, batch 1, random weights", "engine": args.engine}
+    facts["peak_memory_mb"] = peak_memory_mb()
+    try:
+        other = _float_run(image)
+    except MissingExtra as error:
+        print(f"ivit-ref: {error}", file=sys.stderr)
+        times = in_turn([integer], args.runs)
+        facts["integer_ms"] = _spread(times[0])
+    else:
+        times = in_turn([integer, other], args.runs)
+        facts |= {"integer_ms": _spread(times[0]), "onnxruntime_float_ms": _spread(times[1])}
+        facts["ratio"] = _spread([a / b for a, b in zip(*times, strict=True)])
+    report(args, facts, _text(facts))
+    return 0
+
+
+def in_turn(functions: list[Callable[[], object]], runs: int) -> list[list[float]]:
+    """The milliseconds of each function's runs, taken in turn after one run that does not count."""
+    times: list[list[float]] = [[] for _ in functions]
+    progress = Progress(runs, "runs")
+    for number in range(-1, runs):
+        for function, milliseconds in zip(functions, times, strict=True):
+            start = time.perf_counter()
+            function()
+            if number >= 0:
+                milliseconds.append(1000 * (time.perf_counter() - start))
+        progress.update(number + 1)
+    progress.close()
+    return times
+
+
+def peak_memory_mb() -> int | None:
+    """The largest resident size of this process so far; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+def _float_run(image: Array) -> Callable[[], object]:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        must = "the comparison needs ONNX Runtime, which is not installed: pip install 'ivit-ref[ort]'"
+        raise MissingExtra(must) from error
+    model = float_vit(DEIT_TINY).SerializeToString()
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, {"image": image})
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
+
+
+def _text(facts: dict[str, Any]) -> str:
+    rows = [("model", facts["model"]), ("engine", facts["engine"])]
+    for key, name in (("integer_ms", "integer"), ("onnxruntime_float_ms", "onnxruntime float")):
+        if key in facts:
+            rows.append((name, _shown(facts[key], "ms")))
+    if "ratio" in facts:
+        rows.append(("ratio", _shown(facts["ratio"], "times as long")))
+    if facts["peak_memory_mb"] is not None:
+        rows.append(("peak memory", f"{facts['peak_memory_mb']} MiB, of the integer model alone"))
+    return table(rows)
+
+
+def _shown(spread: dict[str, float], unit: str) -> str:
+    return f"{spread['median']:.2f} {unit} (median; {spread['min']:.2f} to {spread['max']:.2f})"

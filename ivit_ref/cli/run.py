@@ -1,0 +1,185 @@
+"""``ivit-ref run``: images or arrays through a graph; accuracy, what ran, and how long it took."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ivit_ref.arrays import read_npy, read_npz, write_npz
+from ivit_ref.cli.common import Commands, Progress, add_json, add_profile, report, table
+from ivit_ref.errors import InputError
+from ivit_ref.events import OVERFLOWS, Event, EventLog
+from ivit_ref.interpreter import Interpreter, check_inputs
+from ivit_ref.ir import Array, Graph
+from ivit_ref.onnx_io import load
+
+BATCH = 32
+"""Images in one go: small enough for the caches of a DeiT-Tiny, large enough to hide the cost of a call."""
+
+SHOWN_EVENTS = 8
+
+
+def register(commands: Commands) -> None:
+    """Declare the command."""
+    parser = commands.add_parser("run", help="run images or arrays through a graph", description=__doc__)
+    parser.add_argument("graph", metavar="GRAPH.onnx")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--images", metavar="FILE.npz", help="arrays 'images' and, for the accuracy, 'labels' and 'logits' to agree with"
+    )
+    source.add_argument("--input", action="append", metavar="NAME=FILE.npy", help="an input of the graph; may be repeated")
+    parser.add_argument("--out", metavar="FILE.npz", help="write the outputs here")
+    parser.add_argument("--intermediates", action="store_true", help="write every tensor with --out, not the outputs alone")
+    parser.add_argument("--engine", choices=["fast", "spec"], default="fast", help="default: fast; both give the same integers")
+    parser.add_argument("--overflow", choices=OVERFLOWS, default="raise", help="a value that leaves its width; default: raise")
+    add_profile(parser, "run the graph in another profile")
+    add_json(parser)
+    parser.set_defaults(command=command)
+
+
+def command(args: argparse.Namespace) -> int:
+    """Run it."""
+    graph = load(args.graph)
+    if args.profile:
+        graph = graph.with_profile(args.profile)
+    if args.intermediates and not args.out:
+        raise InputError("--intermediates: must come with --out FILE.npz, but there is none")
+    given = read_npz(args.images) if args.images else {}
+    inputs = _image_input(graph, given, args.images) if args.images else _named_inputs(args.input)
+    log = EventLog()
+    start = time.perf_counter()
+    outputs = run_in_batches(graph, inputs, log, args)
+    seconds = time.perf_counter() - start
+    facts = _facts(args, graph, log, seconds, len(next(iter(inputs.values()))))
+    facts |= accuracy(outputs, given, args.images or "")
+    if args.out:
+        write_npz(args.out, outputs)
+        facts["out"] = args.out
+    report(args, facts, _text(facts))
+    return 0
+
+
+def run_in_batches(graph: Graph, inputs: Mapping[str, Array], log: EventLog, args: argparse.Namespace) -> dict[str, Array]:
+    """The outputs for the whole leading axis, batch by batch where the graph leaves that axis open."""
+    interpreter = Interpreter(graph, overflow=args.overflow, listeners=[log], engine=args.engine)
+    count = len(next(iter(inputs.values())))
+    batch = _batch_size(graph, inputs, count)
+    progress = Progress(count, "images")
+    collected: dict[str, list[Array]] = {}
+    for first in range(0, count, batch):
+        log.offset = first
+        part = {name: x[first : first + batch] for name, x in inputs.items()}
+        for name, y in interpreter.run(part, intermediates=args.intermediates).items():
+            collected.setdefault(name, []).append(y)
+        progress.update(min(first + batch, count))
+    progress.close()
+    return {name: np.concatenate(parts) if len(parts) > 1 else parts[0] for name, parts in collected.items()}
+
+
+def accuracy(outputs: Mapping[str, Array], given: Mapping[str, Array], source: str) -> dict[str, Any]:
+    """Top-1 accuracy against ``labels``, and how often the class is that of the given ``logits``."""
+    logits = outputs.get("logits")
+    if logits is None or logits.ndim != 2:
+        return {}
+    answer = logits.argmax(axis=1)
+    facts: dict[str, Any] = {}
+    if "labels" in given:
+        facts["correct"] = _count(answer, given["labels"], f"{source}: 'labels'")
+    if "logits" in given:
+        reference = given["logits"]
+        if reference.shape != logits.shape:
+            raise InputError(f"{source}: 'logits' must have shape {list(logits.shape)}, but found {list(reference.shape)}")
+        facts["agreeing"] = _count(answer, reference.argmax(axis=1), f"{source}: 'logits'")
+    return facts
+
+
+def _count(answer: Array, wanted: Array, what: str) -> int:
+    if wanted.shape != answer.shape or wanted.dtype.kind not in "iu":
+        raise InputError(f"{what} must be {len(answer)} integers, but found {wanted.dtype}{list(wanted.shape)}")
+    return int(np.count_nonzero(answer == wanted))
+
+
+def _image_input(graph: Graph, given: Mapping[str, Array], source: str) -> dict[str, Array]:
+    if "images" not in given:
+        raise InputError(f"{source}: must hold an array 'images', but found {', '.join(given) or 'none'}")
+    if len(graph.inputs) != 1:
+        names = ", ".join(v.name for v in graph.inputs)
+        raise InputError(f"--images: the graph must have one input (otherwise: --input NAME=FILE.npy), but found {names}")
+    if given["images"].ndim == 0:
+        raise InputError(f"{source}: 'images' must be {graph.inputs[0].type}, but found a single number")
+    return {graph.inputs[0].name: given["images"]}
+
+
+def _named_inputs(pairs: list[str]) -> dict[str, Array]:
+    inputs: dict[str, Array] = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not equals or not name or not path:
+            raise InputError(f"--input: must be NAME=FILE.npy, but found {pair!r}")
+        inputs[name] = read_npy(path)
+    return inputs
+
+
+def _batch_size(graph: Graph, inputs: Mapping[str, Array], count: int) -> int:
+    """Batches along the leading axis, if that is the only open one and every input and output has it; else all at once."""
+    leading = {v.type.shape[0] if v.type.shape else 1 for v in graph.inputs}
+    dim = leading.pop()
+    if leading or len(graph.dims) > 1 or any(graph.values[name].type.shape[:1] != (dim,) for name in graph.outputs):
+        return count
+    if isinstance(dim, str):
+        return BATCH
+    if count % dim:
+        check_inputs(graph, inputs)
+    return dim
+
+
+def _facts(args: argparse.Namespace, graph: Graph, log: EventLog, seconds: float, count: int) -> dict[str, Any]:
+    return {
+        "graph": args.graph,
+        "name": graph.name,
+        "profile": graph.metadata.get("profile", "none"),
+        "engine": args.engine,
+        "overflow": args.overflow,
+        "count": count,
+        "operators": dict(Counter(node.op for node in graph.nodes)),
+        "events": [_event_facts(event) for event in log.events],
+        "seconds": round(seconds, 4),
+    }
+
+
+def _event_facts(event: Event) -> dict[str, Any]:
+    return {**vars(event), "index": list(event.index), "text": str(event)}
+
+
+def _text(facts: dict[str, Any]) -> str:
+    count, seconds = facts["count"], facts["seconds"]
+    rows = [("graph", f"{facts['graph']} ({facts['name']}), profile {facts['profile']}")]
+    for key, name in (("correct", "top-1"), ("agreeing", "agreement")):
+        if key in facts:
+            what = "labels" if key == "correct" else "the class of the given logits"
+            rows.append((name, f"{100 * facts[key] / count:.2f} % ({facts[key]} of {count}, {what})"))
+    rows.append(("operators", ", ".join(f"{op} {n}" for op, n in sorted(facts["operators"].items()))))
+    rows += _event_rows(facts["events"])
+    each = f"{1000 * seconds / count:.2f} ms each"
+    rows.append(("time", f"{seconds:.2f} s for {count}, {each}; engine {facts['engine']}, overflow {facts['overflow']}"))
+    if "out" in facts:
+        rows.append(("written", facts["out"]))
+    return table(rows)
+
+
+def _event_rows(events: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    if not events:
+        return [("events", "none")]
+    totals: Counter[str] = Counter()
+    for event in events:
+        totals[event["kind"]] += event["count"]
+    rows = [("events", ", ".join(f"{kind} {n}" for kind, n in totals.most_common()))]
+    largest = sorted(events, key=lambda event: -event["count"] / event["total"])[:SHOWN_EVENTS]
+    rows += [("", event["text"]) for event in largest]
+    hidden = len(events) - len(largest)
+    return rows + ([("", f"and {hidden} more (see: --json)")] if hidden else [])
