@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from ivit_ref.models.vit import ViTConfig
+from ivit_ref.models.config import ViTConfig
 
 OPSET = 20
 """The first with Gelu; LayerNormalization is there since 17."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from ivit_ref.checkpoints.state import State
 from ivit_ref.ir import Array
-from ivit_ref.models.vit import ViTConfig
+from ivit_ref.models.config import ViTConfig
 
 SPREAD = 40.0
 """Standard deviation of the int8 weights."""

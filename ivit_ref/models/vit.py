@@ -7,7 +7,6 @@ release's: image 8 bits; patch embedding, position embedding and residual stream
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,33 +16,9 @@ from ivit_ref.checkpoints.state import State
 from ivit_ref.errors import CheckpointError
 from ivit_ref.integers import Ints, from_float, narrow, saturate
 from ivit_ref.ir import Graph, Quant, Value
+from ivit_ref.models.config import DEIT_TINY, ViTConfig
+from ivit_ref.models.random_vit import random_vit_state
 from ivit_ref.profiles import Profile
-
-
-@dataclass(frozen=True)
-class ViTConfig:
-    """The sizes of a ViT; sizes of image and patch are (height, width)."""
-
-    image: tuple[int, int]
-    patch: tuple[int, int]
-    channels: int
-    dim: int
-    depth: int
-    heads: int
-    hidden: int
-    classes: int
-
-    def __post_init__(self) -> None:
-        if self.heads < 1 or self.dim % self.heads:
-            raise CheckpointError(f"heads: must divide the embedding dimension {self.dim}, but found {self.heads}")
-
-    @property
-    def tokens(self) -> int:
-        """Patches and the class token."""
-        return (self.image[0] // self.patch[0]) * (self.image[1] // self.patch[1]) + 1
-
-
-DEIT_TINY = ViTConfig(image=(224, 224), patch=(16, 16), channels=3, dim=192, depth=12, heads=3, hidden=768, classes=1000)
 
 
 def vit_config(state: State, heads: int, image: tuple[int, int] | None = None) -> ViTConfig:
@@ -76,6 +51,12 @@ def vit_graph(
     if "pre_logits.fc.weight" in state:
         raise CheckpointError(f"{state.source}: the model must end in a plain head, but found 'pre_logits.fc.weight'")
     return _Builder(state, vit_config(state, heads, image), profile, name).build()
+
+
+def random_vit(config: ViTConfig = DEIT_TINY, profile: str | Profile = "qat", *, seed: int = 0) -> Graph:
+    """The integer graph of a model with random weights, for benchmarks and for bringing up a backend."""
+    state = random_vit_state(config, seed)
+    return vit_graph(state, config.heads, profile, image=config.image, name=f"random_vit_{seed}")
 
 
 class _Builder:
