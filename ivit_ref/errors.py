@@ -38,10 +38,11 @@ class IntegerOverflow(IvitError, ArithmeticError):
         where = f"node {node!r} ({op}): " if node else f"{op}: " if op else ""
         super().__init__(f"{where}{step}: {count} of {total} elements do not fit {dtype}; first at {list(index)}: {value}")
 
-    def located(self, op: str, node: str) -> IntegerOverflow:
-        """The same error, at a node."""
-        facts = {k: getattr(self, k) for k in ("step", "dtype", "count", "total", "index", "value")}
-        return IntegerOverflow(**facts, op=op, node=node)
+    def located(self, op: str, node: str, first: int = 0) -> IntegerOverflow:
+        """The same error, at a node, for a batch that begins at ``first`` of the whole."""
+        facts = {k: getattr(self, k) for k in ("step", "dtype", "count", "total", "value")}
+        index = (self.index[0] + first, *self.index[1:]) if self.index else ()
+        return IntegerOverflow(**facts, index=index, op=op, node=node)
 
 
 class ScaleError(IvitError, ValueError):

@@ -30,7 +30,10 @@ OVERFLOWS: tuple[Overflow, ...] = get_args(Overflow)
 
 @dataclass(frozen=True)
 class Event:
-    """One kind of thing that happened at one step of one node, ``count`` times, first at ``index`` with ``value``."""
+    """One kind of thing that happened at one step of one node, ``count`` times, first at ``index`` with ``value``.
+
+    ``total`` is how many elements were looked at, in the runs in which it happened.
+    """
 
     kind: Kind
     node: str
@@ -42,10 +45,8 @@ class Event:
     value: int
 
     def __str__(self) -> str:
-        return (
-            f"{self.node or self.op}: {self.step}: {self.kind} {self.count} of {self.total}, "
-            f"first at {list(self.index)}: {self.value}"
-        )
+        where = f"{self.node or self.op}: {self.step}"
+        return f"{where}: {self.kind} {self.count}, first at {list(self.index)}: {self.value}"
 
 
 class Listener(Protocol):

@@ -12,7 +12,7 @@ import numpy as np
 
 from ivit_ref.arrays import read_npy, read_npz, write_npz
 from ivit_ref.cli.common import Commands, Progress, add_json, add_profile, report, table
-from ivit_ref.errors import InputError
+from ivit_ref.errors import InputError, IntegerOverflow
 from ivit_ref.events import OVERFLOWS, Event, EventLog
 from ivit_ref.interpreter import Interpreter, check_inputs
 from ivit_ref.ir import Array, Graph
@@ -74,7 +74,11 @@ def run_in_batches(graph: Graph, inputs: Mapping[str, Array], log: EventLog, arg
     for first in range(0, count, batch):
         log.offset = first
         part = {name: x[first : first + batch] for name, x in inputs.items()}
-        for name, y in interpreter.run(part, intermediates=args.intermediates).items():
+        try:
+            tensors = interpreter.run(part, intermediates=args.intermediates)
+        except IntegerOverflow as error:
+            raise error.located(error.op, error.node, first) from error
+        for name, y in tensors.items():
             collected.setdefault(name, []).append(y)
         progress.update(min(first + batch, count))
     progress.close()
@@ -179,7 +183,7 @@ def _event_rows(events: list[dict[str, Any]]) -> list[tuple[str, str]]:
     for event in events:
         totals[event["kind"]] += event["count"]
     rows = [("events", ", ".join(f"{kind} {n}" for kind, n in totals.most_common()))]
-    largest = sorted(events, key=lambda event: -event["count"] / event["total"])[:SHOWN_EVENTS]
+    largest = sorted(events, key=lambda event: -event["count"])[:SHOWN_EVENTS]
     rows += [("", event["text"]) for event in largest]
     hidden = len(events) - len(largest)
     return rows + ([("", f"and {hidden} more (see: --json)")] if hidden else [])
