@@ -73,7 +73,7 @@ def make_node(
         complete = {key: registry.plain(value) for key, value in attributes.items()}
         if profile is not None:
             complete |= scales.follow_from_profile(op, profile, complete, quants)
-        complete |= scales.follow_from_scales(op, complete, quants, quant)
+        complete |= scales.follow_from_scales(op, complete, quants, types, quant)
         type_ = definition.result_type(types, complete)
         meaning = definition.result_quant(quants, types, complete) or quant
     except (ConstraintError, GraphError) as error:

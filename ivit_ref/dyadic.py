@@ -101,14 +101,20 @@ def _onto(numbers: Dyadics, shifts: tuple[int, ...]) -> Dyadics:
 def product(*scales: Sequence[float]) -> tuple[float, ...]:
     """The product of scales from left to right, rounded to float32 after each factor, as the release forms it."""
     result = np.asarray(scales[0], np.float32)
-    for scale in scales[1:]:
-        result = result * np.asarray(scale, np.float32)
-    return tuple(result.tolist())
+    with np.errstate(over="ignore", under="ignore"):
+        for scale in scales[1:]:
+            result = result * np.asarray(scale, np.float32)
+    values: tuple[float, ...] = tuple(result.tolist())
+    for value in values:
+        if not math.isfinite(value) or value == 0:
+            raise ScaleError(f"product: scales must have a product within float32, but found {value}")
+    return values
 
 
 def float32(value: float) -> float:
     """The nearest float32, as a Python float."""
-    return float(np.float32(value))
+    with np.errstate(over="ignore", under="ignore"):
+        return float(np.float32(value))
 
 
 def power_of_two(exponent: int) -> tuple[float, ...]:

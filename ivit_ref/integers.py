@@ -108,6 +108,8 @@ def first_where(mask: Mask, x: Wide) -> tuple[int, tuple[int, ...], int]:
 
 def multiply(x: Wide, y: Wide | int) -> Wide:
     """``x * y`` for ``abs(y) < 2**63``, exact: a product that leaves int64 raises, it never wraps."""
+    if int(np.abs(x).max()) * int(np.abs(y).max()) < 2**63:
+        return x * y
     limit = (2**63 - 1) // np.maximum(np.abs(y), 1)
     mask: Mask = (x > limit) | (x < -limit)
     if mask.any():

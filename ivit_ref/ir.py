@@ -7,7 +7,6 @@ the graph is run or loaded (``graph.bind(N=1)``).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -66,7 +65,7 @@ class Quant:
 
     def __post_init__(self) -> None:
         for s in self.scale:
-            if not math.isfinite(s) or s == 0 or float(np.float32(s)) != s:
+            if not 2.0**-149 <= abs(s) < 2.0**128 or float(np.float32(s)) != s:
                 raise GraphError(f"quant: a scale must be a finite float32 other than zero, but found {s!r}")
         if not self.scale or (self.axis is None and len(self.scale) != 1):
             raise GraphError(f"quant: without an axis there must be one scale, but found {len(self.scale)}")

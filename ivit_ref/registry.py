@@ -110,7 +110,7 @@ def op(
             ctx = kwargs.pop("ctx", STRICT)
             assert isinstance(ctx, Context)
             arrays = [np.asanyarray(a) for a in args]
-            types = [TensorType(str(a.dtype), a.shape) if a.size else _refuse_empty(name, a) for a in arrays]
+            types = [_type_of(name, a) for a in arrays]
             attributes = {key: plain(value) for key, value in kwargs.items()}
             definition.result_type(types, attributes)
             return definition.run(arrays, attributes, ctx.at(name))  # type: ignore[return-value]
@@ -151,8 +151,14 @@ def require_integer(rule: str, name: str, type_: TensorType) -> None:
     require(type_.dtype != "float32", rule, f"{name} must hold integers", type_)
 
 
-def _refuse_empty(name: str, array: Array) -> TensorType:
-    raise ConstraintError(f"{name} (no empty axes): every axis must have an element, but found shape {list(array.shape)}")
+def _type_of(name: str, array: Array) -> TensorType:
+    """The type of an array given to an operator."""
+    if not array.size:
+        raise ConstraintError(f"{name} (no empty axes): every axis must have an element, but found shape {list(array.shape)}")
+    try:
+        return TensorType(str(array.dtype), array.shape)
+    except GraphError as error:
+        raise ConstraintError(f"{name}: {error}") from error
 
 
 def _check_attribute(who: str, value: object, hint: Any) -> None:

@@ -6,38 +6,57 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ivit_ref import dyadic
 from ivit_ref.errors import GraphError
-from ivit_ref.ir import Attribute, Quant
+from ivit_ref.ir import Attribute, Quant, TensorType
 from ivit_ref.profiles import Profile
 
 Attributes = dict[str, Attribute]
 Quants = Sequence["Quant | None"]
 
 
-def follow_from_scales(op: str, attributes: Mapping[str, Attribute], inputs: Quants, output: Quant | None) -> Attributes:
+def follow_from_scales(
+    op: str, attributes: Mapping[str, Attribute], inputs: Quants, types: Sequence[TensorType], output: Quant | None
+) -> Attributes:
     """The dyadic numbers of ``Requantize`` and ``RequantizeAdd``, the scales of ``Dequantize``; nothing for other operators.
 
     Nothing follows where a scale is not known.
     """
-    if op == "Dequantize" and inputs[0] is not None:
-        return {"scale": inputs[0].scale, "axis": inputs[0].axis or 0, "zero_point": inputs[0].zero_point}
-    if op not in ("Requantize", "RequantizeAdd") or output is None or any(q is None for q in inputs):
-        return {}
     known = [q for q in inputs if q is not None]
-    for q in (*known, output):
-        if q.zero_point:
-            raise GraphError(f"{op} (scales): a zero point must be 0, but found {q.zero_point}")
-    axes = {q.axis for q in (*known, output) if q.axis is not None}
-    if len(axes) > 1:
-        raise GraphError(f"{op} (scales): scales must go along one axis, but found {sorted(axes)}")
-    axis = {"axis": axes.pop() if axes else 0}
+    if len(known) < len(inputs):
+        return {}
+    if op == "Dequantize":
+        return {"scale": known[0].scale, "axis": known[0].axis or 0, "zero_point": known[0].zero_point}
+    if op not in ("Requantize", "RequantizeAdd") or output is None:
+        return {}
+    followed: Attributes = {"axis": _common_axis(op, known, types, output), "zero_point": output.zero_point}
     numbers = [dyadic.between(q.scale, output.scale, f"the ratio of scales of {op}") for q in known]
     if op == "Requantize":
-        (multiplier, shift), *_ = numbers
-        return {**axis, "multiplier": multiplier, "shift": shift}
-    first, second = numbers
+        return followed | _dyadic("", numbers[0])
     if attributes.get("rounds") == "once":
-        first, second = dyadic.common_shift(first, second)
-    return {**axis, "a_multiplier": first[0], "a_shift": first[1], "b_multiplier": second[0], "b_shift": second[1]}
+        numbers = list(dyadic.common_shift(*_equally_many(numbers)))
+    return followed | _dyadic("a_", numbers[0]) | _dyadic("b_", numbers[1])
+
+
+def _dyadic(prefix: str, numbers: dyadic.Dyadics) -> Attributes:
+    return {f"{prefix}multiplier": numbers[0], f"{prefix}shift": numbers[1]}
+
+
+def _equally_many(numbers: list[dyadic.Dyadics]) -> list[dyadic.Dyadics]:
+    """Each multiplier and shift repeated to as many channels as the other branch has."""
+    channels = max(len(multipliers) for multipliers, _ in numbers)
+    return [(m * (channels // len(m)), s * (channels // len(s))) for m, s in numbers]
+
+
+def _common_axis(op: str, known: Sequence[Quant], types: Sequence[TensorType], output: Quant) -> int:
+    """The one axis of the result along which scales go; 0 where all are per tensor."""
+    rank = max(len(t.shape) for t in types)
+    axes = {q.axis + rank - len(t.shape) for q, t in zip(known, types, strict=True) if q.axis is not None}
+    axes |= {output.axis} if output.axis is not None else set()
+    if len(axes) > 1:
+        raise GraphError(f"{op} (scales): scales must go along one axis, but found {sorted(axes)}")
+    for q in known:
+        if q.zero_point:
+            raise GraphError(f"{op} (scales): the zero point of an input must be 0, but found {q.zero_point}")
+    return axes.pop() if axes else 0
 
 
 def follow_from_profile(op: str, profile: Profile, attributes: Mapping[str, Attribute], inputs: Quants) -> Attributes:

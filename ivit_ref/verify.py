@@ -69,7 +69,8 @@ def check_edge_scale(graph: Graph, node: Node) -> None:
 
 def check_edge_constants(graph: Graph, node: Node) -> None:
     """(V5) the constants that follow from scales are those of the values on the node's edges."""
-    followed = scales.follow_from_scales(node.op, node.attributes, _quants(graph, node), node.output.quant)
+    quants, types = _quants(graph, node), _types(graph, node)
+    followed = scales.follow_from_scales(node.op, node.attributes, quants, types, node.output.quant)
     for key, expected in followed.items():
         found = node.attributes[key]
         if expected != found:
@@ -83,7 +84,8 @@ def check_exponential_unit(graph: Graph, node: Node) -> None:
     q = graph.values[node.inputs[0]].quant
     if q is None:
         return
-    if q.axis is not None or q.zero_point:
+    # Only differences enter Shiftmax: a zero point drops out.
+    if q.axis is not None or (q.zero_point and node.op != "Shiftmax"):
         raise GraphError(f"{_at(node)} (V6): the input must have one scale and zero point 0, but found {q}")
     folded = node.attributes.get("sigmoid") == "folded"
     units = {dyadic.exp_unit(q.scale[0], p.i0, sigmoid=folded) for p in PROFILES.values()}

@@ -191,8 +191,8 @@ class _Builder:
 
     def _requantize(self, name: str, x: Value, dtype: str) -> Value:
         quant = Quant(self.state.scale(f"{name}.act_scaling_factor"))
-        return self.graph.node("Requantize", x, name=name, quant=quant, zero_point=0, dtype=dtype)
+        return self.graph.node("Requantize", x, name=name, quant=quant, dtype=dtype)
 
     def _add(self, name: str, x: Value, identity: Value) -> Value:
         quant = Quant(self.state.scale(f"{name}.act_scaling_factor"))
-        return self.graph.node("RequantizeAdd", x, identity, name=name, quant=quant, rounds="each", zero_point=0, dtype="int16")
+        return self.graph.node("RequantizeAdd", x, identity, name=name, quant=quant, rounds="each", dtype="int16")

@@ -56,9 +56,11 @@ def infer(x: TensorType, bias: TensorType, *, sqrt_start: int, sqrt_steps: int, 
 
 
 def quant(quants: Sequence[Quant | None], types: Sequence[TensorType], attributes: dict[str, Any]) -> Quant | None:
-    """The scale of the bias, which holds the folded gain."""
-    bias = quants[1]
-    return bias and Quant(bias.scale, axis=len(types[0].shape) - 1)
+    """The scale of the bias, which holds the folded gain; one scale must serve the whole row of x."""
+    x, bias = quants
+    require(x is None or x.axis is None, "ILayerNorm (scales)", "x must have one scale", x)
+    require(bias is None or bias.zero_point == 0, "ILayerNorm (scales)", "the bias must have zero point 0", bias)
+    return bias and Quant(bias.scale, axis=None if bias.axis is None else len(types[0].shape) - 1)
 
 
 def onnx_body(b: Body, x: Sym, bias: Sym) -> Sym:

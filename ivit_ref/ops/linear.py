@@ -52,10 +52,12 @@ def product_quant(name: str, quants: Sequence[Quant | None], axis: int) -> Quant
     if x is None or weight is None:
         return None
     require_symmetric(name, x)
-    require(weight.axis in (None, 0), f"{name} (scales)", "the weight's scales must go along axis 0", weight)
+    holds = weight.axis in (None, 0) and weight.zero_point == 0
+    require(holds, f"{name} (scales)", "the weight's scales must go along axis 0 with zero point 0", weight)
     scale = dyadic.product(weight.scale, x.scale)
     if bias is not None:
-        require(bias.scale == scale, f"{name} (scales)", "the bias must come in steps of S_x * S_weight", bias)
+        holds = bias.scale == scale and bias.zero_point == 0
+        require(holds, f"{name} (scales)", "the bias must come in steps of S_x * S_weight with zero point 0", bias)
     return Quant(scale, axis=None if len(scale) == 1 else axis)
 
 

@@ -62,6 +62,7 @@ def quantize(x: npt.NDArray[np.float32], /, *, scale: float, zero_point: int, dt
     """``x / scale + zero_point``, rounded and saturated; dtype, in the shape of x."""
     finite = np.isfinite(x)
     require(finite.all(), "Quantize (C1)", "x must have no NaN and no infinity", str(x[~finite][:1]))
-    rounded = np.rint(x * (np.float32(1) / np.float32(scale)))
+    with np.errstate(over="ignore"):  # an infinite product saturates like a large one
+        rounded = np.rint(x * (np.float32(1) / np.float32(scale)))
     y = from_float(np.clip(rounded, -(2.0**24), 2.0**24)) + zero_point
     return narrow(ctx.saturate(y, dtype, "y"), dtype)

@@ -78,11 +78,17 @@ def onnx_exponential(b: Body, x: Sym) -> Sym:
     return b.wrap_if(is_int32, y, "int32")
 
 
+def base_two(x: Wide) -> Wide:
+    """``p``: the exponent of two."""
+    p: Wide = x + (x >> 1) - (x >> 4)
+    return p
+
+
 def exponential(
     x: Wide, ctx: Context, step: str, *, i0: int, n: int, clamp: bool, half: Half, quotient: Quotient, exp_bits: int
 ) -> Wide:
     """The semantics on int64; ``step`` names the place in the operator that uses it."""
-    p = x + (x >> 1) - (x >> 4)
+    p = base_two(x)
     if clamp:
         p = ctx.at_least(p, -n * i0, f"{step}: p")
     q = -truncating_divide(p, np.int64(i0)) if quotient == "truncate" else p // -i0

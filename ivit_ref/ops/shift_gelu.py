@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ivit_ref import dyadic
 from ivit_ref.events import STRICT, Context
-from ivit_ref.integers import Ints, narrow, widen
+from ivit_ref.integers import Ints, Wide, narrow, widen
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops.int_div import check_division, divide, onnx_divide
 from ivit_ref.ops.shift_exp import check_unit, exponential, onnx_exponential
@@ -70,6 +70,11 @@ def onnx_body(b: Body, x: Sym) -> Sym:
     return b.cast(b.wrap(x * sigma, "int32"), "int32")
 
 
+def argument(x: Wide, sigmoid: Sigmoid) -> Wide:
+    """``z``: what the sigmoid is taken of."""
+    return x if sigmoid == "folded" else x + (x >> 1) + (x >> 3) + (x >> 4)
+
+
 @op("ShiftGELU", infer=infer, onnx_body=onnx_body, quant=quant)
 def shift_gelu(
     x: Ints,
@@ -90,7 +95,7 @@ def shift_gelu(
 ) -> Ints:
     """``x * sigmoid(1.702 x)``, int32 in the shape of x; sigma has a step of ``2**-(out_bits - 1)``."""
     wide = widen(x)
-    z = wide if sigmoid == "folded" else wide + (wide >> 1) + (wide >> 3) + (wide >> 4)
+    z = argument(wide, sigmoid)
     m = z.max(axis=-1, keepdims=True)
     e = exponential(z - m, ctx, "e", i0=i0, n=n, clamp=clamp, half=half, quotient=quotient, exp_bits=exp_bits)
     e_m = exponential(-m, ctx, "e_m", i0=i0, n=n, clamp=clamp, half=half, quotient=quotient, exp_bits=exp_bits)
