@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
+import numpy as np
+import numpy.typing as npt
+
 from ivit_ref.errors import InputError, IntegerOverflow
 from ivit_ref.integers import BOUNDS, Ints, Mask, Wide, first_where, outside, saturate, wrap
 
@@ -107,8 +110,8 @@ class Context:
         self.record("clamped", x > high, x, step)
         return saturate(x, BOUNDS["int64"][0], high)
 
-    def record(self, kind: Kind, mask: Mask, x: Wide, step: str) -> None:
-        """Tell the listeners, if the mask holds anything."""
+    def record(self, kind: Kind, mask: Mask, x: Wide | npt.NDArray[np.float64], step: str) -> None:
+        """Tell the listeners, if the mask holds anything; ``x`` holds integers, in the fast engine perhaps as floats."""
         if self.emit is None or not mask.any():
             return
         count, index, value = first_where(mask, x)

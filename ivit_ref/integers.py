@@ -100,7 +100,7 @@ def saturate(x: Wide, low: int, high: int) -> Wide:
     return np.minimum(np.maximum(x, low), high)
 
 
-def first_where(mask: Mask, x: Wide) -> tuple[int, tuple[int, ...], int]:
+def first_where(mask: Mask, x: Wide | npt.NDArray[np.float64]) -> tuple[int, tuple[int, ...], int]:
     """How many elements the mask holds, the first one's index, and its value in ``x``."""
     index = tuple(int(i) for i in np.unravel_index(int(np.argmax(mask)), mask.shape))
     return int(np.count_nonzero(mask)), index, int(x[index])
