@@ -8,8 +8,8 @@ Let ``z = x * m`` and ``v = z / 2**s``. With |z| <= 2**52:
   shift is at most 53, so it is a multiple of 2**-53 below 1. Hence floor(v + 0.5) is half up, and with |v| half away from zero.
 
 Beyond that (I-LayerNorm's results reach 2**30, their z 2**61) the computed v is off by at most |v| * 2**-53: by at most 2**-33
-where |v| <= 2**20. Rounding can go wrong only that near to a boundary, which is an integer for floor and truncate and a half for
-the others. The elements within 2**-32 of one are done again in integers. Larger |v| run the spec body.
+where |v| <= 2**20. Rounding can go wrong only that near to a boundary, which is an integer for floor and truncate and a
+half for the others. The elements within 2**-32 of one are done again in integers. Larger |v| run the spec body.
 """
 
 from __future__ import annotations
