@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import tempfile
+import tokenize
 import zipfile
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -19,42 +23,45 @@ ALWAYS_ALLOWED = 2**28
 LARGEST_RATIO = 100
 """A file may unpack to 256 MiB, or to a hundred times its own size, whichever is more."""
 
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, TypeError, KeyError, OverflowError, MemoryError, RecursionError, RuntimeError),
+    *(SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
+"""What zipfile, its decompressors and NumPy's header parser raise for damaged files."""
+
 NOT_NUMBERS = "holds Python objects, which only a pickle can carry; save plain arrays with numpy.savez"
 
 
 def read_npz(path: str | Path) -> dict[str, Array]:
     """Every array of an ``.npz`` file by name. FileError says what is wrong with the file."""
     path = _existing(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            _check_sizes(path, sum(entry.file_size for entry in archive.infolist()))
-            return {entry.filename.removesuffix(".npy"): _read_entry(archive, entry, path) for entry in archive.infolist()}
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError) as error:
-        raise FileError(f"{path}: must be an .npz archive that numpy.savez wrote, but it cannot be read: {error}") from error
-    except ValueError as error:
-        if isinstance(error, FileError):
-            raise
-        raise FileError(f"{path}: must hold plain arrays, but one cannot be read: {error}") from error
+    with _telling(path, "an .npz archive that numpy.savez wrote"), zipfile.ZipFile(path) as archive:
+        _check_sizes(path, sum(entry.file_size for entry in archive.infolist()))
+        return {entry.filename.removesuffix(".npy"): _read_entry(archive, entry, path) for entry in archive.infolist()}
 
 
 def read_npy(path: str | Path) -> Array:
     """The array of an ``.npy`` file."""
     path = _existing(path)
+    with _telling(path, "an .npy file that numpy.save wrote"), path.open("rb") as stream:
+        return _read_array(stream, path.stat().st_size, str(path))
+
+
+@contextmanager
+def _telling(path: Path, what: str) -> Iterator[None]:
+    """Everything that reading a damaged file can raise, as one FileError."""
     try:
-        with path.open("rb") as stream:
-            return _read_array(stream, path.stat().st_size, str(path))
-    except (EOFError, OSError) as error:
-        raise FileError(f"{path}: must be an .npy file that numpy.save wrote, but it cannot be read: {error}") from error
-    except ValueError as error:
-        if isinstance(error, FileError):
-            raise
-        raise FileError(f"{path}: must be an .npy file that numpy.save wrote, but it cannot be read: {error}") from error
+        yield
+    except FileError:
+        raise
+    except UNREADABLE as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise FileError(f"{path}: must be {what}, but it cannot be read: {reason}") from error
 
 
 def write_npz(path: str | Path, arrays: Mapping[str, Array]) -> None:
     """Write an ``.npz`` file whose bytes depend on names and arrays only."""
-    ordered: dict[str, Any] = {name: arrays[name] for name in sorted(arrays)}
-    replace_file(path, lambda stream: np.savez(stream, **ordered))
+    replace_file(path, lambda stream: _write_archive(stream, arrays))
 
 
 def replace_file(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
@@ -73,6 +80,14 @@ def replace_file(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
         raise FileError(f"{path}: must be a place that can be written, but it cannot: {error.strerror or error}") from error
     finally:
         Path(temporary or path.with_name(f".{path.name}.none")).unlink(missing_ok=True)
+
+
+def _write_archive(stream: IO[bytes], arrays: Mapping[str, Array]) -> None:
+    """What ``numpy.savez`` writes, which cannot write arrays named like its own parameters."""
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name in sorted(arrays):
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, arrays[name], allow_pickle=False)
 
 
 def _existing(path: str | Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ivit_ref import registry, scales
-from ivit_ref.errors import ConstraintError, GraphError
+from ivit_ref.errors import ConstraintError, GraphError, ScaleError
 from ivit_ref.ir import Array, Attribute, Constant, Graph, Node, Quant, Shape, TensorType, Value
 from ivit_ref.profiles import Profile, profile_named
 from ivit_ref.verify import verify
@@ -76,6 +76,6 @@ def make_node(
         complete |= scales.follow_from_scales(op, complete, quants, types, quant)
         type_ = definition.result_type(types, complete)
         meaning = definition.result_quant(quants, types, complete) or quant
-    except (ConstraintError, GraphError) as error:
+    except (ConstraintError, GraphError, ScaleError) as error:
         raise GraphError(f"node {name!r} ({op}): {error}") from error
     return Node(op, tuple(v.name for v in inputs), (Value(output or name, type_, meaning),), complete, name)

@@ -106,16 +106,21 @@ def first_where(mask: Mask, x: Wide | npt.NDArray[np.float64]) -> tuple[int, tup
     return int(np.count_nonzero(mask)), index, int(x[index])
 
 
-def multiply(x: Wide, y: Wide | int) -> Wide:
+def peak(x: Ints) -> int:
+    """The largest magnitude."""
+    return max(int(x.max()), -int(x.min()))
+
+
+def multiply(x: Wide, y: Wide | int, step: str = "product") -> Wide:
     """``x * y`` for ``abs(y) < 2**63``, exact: a product that leaves int64 raises, it never wraps."""
-    if int(np.abs(x).max()) * int(np.abs(y).max()) < 2**63:
+    if peak(x) * peak(np.asarray(y)) < 2**63:
         return x * y
     limit = (2**63 - 1) // np.maximum(np.abs(y), 1)
     mask: Mask = (x > limit) | (x < -limit)
     if mask.any():
         count, index, value = first_where(mask, np.broadcast_to(x, mask.shape))
         exact = value * int(np.broadcast_to(y, mask.shape)[index])
-        raise IntegerOverflow(step="product", dtype="int64", count=count, total=mask.size, index=index, value=exact)
+        raise IntegerOverflow(step=step, dtype="int64", count=count, total=mask.size, index=index, value=exact)
     return x * y
 
 

@@ -197,6 +197,7 @@ def _collect(graph: Graph) -> dict[str, Value]:
         if not node.name or node.name in names:
             raise GraphError(f"graph (S3): names of nodes must be unique and not empty, but found {node.name!r} again")
         names.add(node.name)
+        _check_name(node.name)
         for name in node.inputs:
             if name not in values:
                 raise GraphError(f"node {node.name!r} (S2): an input must exist before the node, but found {name!r}")
@@ -219,6 +220,10 @@ def _declared(graph: Graph) -> Iterator[Value]:
 def _add(values: dict[str, Value], value: Value) -> None:
     if value.name in values:
         raise GraphError(f"graph (S1): a value must have one producer, but found two of {value.name!r}")
-    if not value.name or not value.name.isprintable() or any(c.isspace() for c in value.name):
-        raise GraphError(f"graph (S5): a name must be printable and without white space, but found {value.name!r}")
+    _check_name(value.name)
     values[value.name] = value
+
+
+def _check_name(name: str) -> None:
+    if not name or not name.isprintable() or any(c.isspace() for c in name):
+        raise GraphError(f"graph (S5): a name must be printable and without white space, but found {name!r}")

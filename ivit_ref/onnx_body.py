@@ -14,42 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args, get_origin
+from typing import Any, TypeAlias
 
 import numpy as np
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
-from ivit_ref.integers import BOUNDS
+from ivit_ref.onnx_types import BOUNDS_BY_NUMBER, DOMAIN, ONNX_DTYPES, OPSET, VALUE_FIELDS, attribute_kind
 from ivit_ref.registry import OpDef, Ref
 
-OPSET = 21
-DOMAIN = "ai.ivit"
-VERSION = 1
-
-ONNX_DTYPES = {
-    "bool": TensorProto.BOOL,
-    "int8": TensorProto.INT8,
-    "uint8": TensorProto.UINT8,
-    "int16": TensorProto.INT16,
-    "uint16": TensorProto.UINT16,
-    "int32": TensorProto.INT32,
-    "int64": TensorProto.INT64,
-    "float32": TensorProto.FLOAT,
-}
-
-VALUE_FIELDS = {
-    AttributeProto.INT: "value_int",
-    AttributeProto.INTS: "value_ints",
-    AttributeProto.FLOAT: "value_float",
-    AttributeProto.FLOATS: "value_floats",
-    AttributeProto.STRING: "value_string",
-}
-"""The field of ``Constant`` that takes an attribute of each kind."""
-
 SUM_SPLIT = 2**31
-
-BOUNDS_BY_NUMBER = [next((BOUNDS[k] for k, v in ONNX_DTYPES.items() if v == i and k in BOUNDS), (0, 0)) for i in range(8)]
-"""Smallest and largest value of the dtype with each ONNX number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,16 +271,6 @@ class Body:
         reference.ref_attr_name = name
         reference.type = attribute_kind(self.op.attributes[name], name)
         return reference
-
-
-def attribute_kind(hint: object, name: str) -> AttributeProto.AttributeType:
-    """The ONNX attribute type of an attribute declared with this annotation; ``dtype`` travels as ONNX's number for it."""
-    if get_origin(hint) is tuple:
-        return AttributeProto.INTS if get_args(hint)[0] is int else AttributeProto.FLOATS
-    if hint is float:
-        return AttributeProto.FLOAT
-    is_text = get_origin(hint) is Literal and isinstance(get_args(hint)[0], str)
-    return AttributeProto.STRING if is_text and name != "dtype" else AttributeProto.INT
 
 
 def function_of(op: OpDef) -> FunctionProto:

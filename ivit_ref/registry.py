@@ -67,7 +67,10 @@ class OpDef:
         """What a step of the result means, where it follows from the inputs; None where it is a choice or not known."""
         if self.quant is None:
             return None
-        return self.quant(quants, types, dict(attributes))
+        try:
+            return self.quant(quants, types, dict(attributes))
+        except GraphError as error:
+            raise ConstraintError(f"{self.name} (scales): {error}") from error
 
     def run(self, arrays: Sequence[Array], attributes: Mapping[str, Attribute], ctx: Context) -> Array:
         """The NumPy body; types and attributes have been checked before."""

@@ -13,6 +13,7 @@ from ivit_ref.build import make_node
 from ivit_ref.errors import GraphError
 from ivit_ref.ir import Attribute, Graph, Node, Value
 from ivit_ref.profiles import Profile, profile_named
+from ivit_ref.registry import plain
 from ivit_ref.verify import verify
 
 
@@ -28,12 +29,16 @@ def with_attributes(graph: Graph, op: str, attributes: Mapping[str, Attribute]) 
         raise GraphError(f"with_attributes: the graph must have a node of the operator, but found no {op!r}")
     note = ", ".join(f"{op}.{key}={value}" for key, value in sorted(attributes.items()))
     changed = ", ".join(filter(None, [graph.metadata.get("changed", ""), note]))
-    return _remade(
+    result = _remade(
         graph,
         lambda node: {**node.attributes, **attributes} if node.op == op else node.attributes,
         None,
         {**graph.metadata, "changed": changed},
     )
+    for key, value in attributes.items():
+        if any(node.op == op and node.attributes[key] != plain(value) for node in result.nodes):
+            raise GraphError(f"with_attributes: an attribute must be a choice, but {key} of {op} follows from the scales")
+    return result
 
 
 def bind(graph: Graph, dims: Mapping[str, int]) -> Graph:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ivit_ref import dyadic
-from ivit_ref.errors import GraphError
+from ivit_ref.errors import ConstraintError
 from ivit_ref.ir import Attribute, Quant, TensorType
 from ivit_ref.profiles import Profile
 
@@ -52,10 +52,10 @@ def _common_axis(op: str, known: Sequence[Quant], types: Sequence[TensorType], o
     axes = {q.axis + rank - len(t.shape) for q, t in zip(known, types, strict=True) if q.axis is not None}
     axes |= {output.axis} if output.axis is not None else set()
     if len(axes) > 1:
-        raise GraphError(f"{op} (scales): scales must go along one axis, but found {sorted(axes)}")
+        raise ConstraintError(f"{op} (scales): scales must go along one axis, but found {sorted(axes)}")
     for q in known:
         if q.zero_point:
-            raise GraphError(f"{op} (scales): the zero point of an input must be 0, but found {q.zero_point}")
+            raise ConstraintError(f"{op} (scales): the zero point of an input must be 0, but found {q.zero_point}")
     return axes.pop() if axes else 0
 
 
@@ -77,11 +77,13 @@ def follow_from_profile(op: str, profile: Profile, attributes: Mapping[str, Attr
 def _scale(op: str, inputs: Quants) -> float:
     q = inputs[0]
     if q is None or q.axis is not None or q.scale[0] <= 0:
-        raise GraphError(f"{op} (scales): its input must have one positive scale for a profile to choose i0, but found {q}")
+        raise ConstraintError(
+            f"{op} (scales): its input must have one positive scale for a profile to choose i0, but found {q}"
+        )
     return q.scale[0]
 
 
 def _integer(value: Attribute) -> int:
     if not isinstance(value, int):
-        raise GraphError(f"out_bits: must be an integer, but found {value!r}")
+        raise ConstraintError(f"out_bits: must be an integer, but found {value!r}")
     return value

@@ -6,6 +6,7 @@ fault behind the chance-level results of the released deployment: a 7-bit Shiftm
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from ivit_ref import dyadic, registry, scales
@@ -88,7 +89,7 @@ def check_exponential_unit(graph: Graph, node: Node) -> None:
     if q.axis is not None or (q.zero_point and node.op != "Shiftmax"):
         raise GraphError(f"{_at(node)} (V6): the input must have one scale and zero point 0, but found {q}")
     folded = node.attributes.get("sigmoid") == "folded"
-    units = {dyadic.exp_unit(q.scale[0], p.i0, sigmoid=folded) for p in PROFILES.values()}
+    units = _units(q.scale[0], folded)
     if node.attributes["i0"] not in units:
         must = f"i0 must be one of {sorted(units)} for the scale {q.scale[0]!r} of its input"
         raise GraphError(f"{_at(node)} (V6): {must}, but found {node.attributes['i0']}")
@@ -130,6 +131,15 @@ def _quants(graph: Graph, node: Node) -> list[Quant | None]:
 
 def _exactly(q: Quant) -> str:
     return f"scale {_short(q.scale)} zero point {q.zero_point} axis {q.axis}"
+
+
+def _units(scale: float, folded: bool) -> set[int]:
+    """1/S by each published rule that gives one."""
+    units = set()
+    for profile in PROFILES.values():
+        with contextlib.suppress(ScaleError):
+            units.add(dyadic.exp_unit(scale, profile.i0, sigmoid=folded))
+    return units
 
 
 def _short(value: object) -> str:

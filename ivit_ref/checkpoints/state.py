@@ -43,14 +43,19 @@ class State:
 
     def integers(self, key: str, dtype: str, shape: tuple[int, ...]) -> Ints:
         """An array of integers of this dtype and shape."""
-        array = self.real(key, shape)
+        array = self._real(key, shape)
         low, high = BOUNDS[dtype]
         wrong = (array != np.rint(array)) | (array < low) | (array > high)
         if wrong.any():
             self._refuse(key, f"must hold integers of {dtype}", float(array[wrong][0]))
         return narrow(from_float(array), dtype)
 
-    def real(self, key: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    def float32(self, key: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """An array of finite real numbers of this shape, as the nearest float32; infinite where that is beyond all."""
+        with np.errstate(over="ignore"):
+            return self._real(key, shape).astype(np.float32)
+
+    def _real(self, key: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
         """An array of finite real numbers of this shape, as stored."""
         array = self._array(key)
         if array.shape != shape:
@@ -81,7 +86,8 @@ class State:
     def _scales(self, key: str, array: Array, length: int, *, signed: bool) -> tuple[float, ...]:
         if array.size != length:
             self._refuse(key, f"must have {length} scales", list(array.shape))
-        values = array.astype(np.float32).reshape(-1)
+        with np.errstate(over="ignore"):
+            values = array.astype(np.float32).reshape(-1)
         wrong = ~np.isfinite(values) | ((values == 0) if signed else (values <= 0))
         if wrong.any():
             must = "must be finite and not zero" if signed else "must be finite and positive"

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ivit_ref.events import Context
-from ivit_ref.integers import BOUNDS, Ints, widen
+from ivit_ref.integers import BOUNDS, Ints, peak, widen
 from ivit_ref.ir import Array, Attribute
 from ivit_ref.ops.matmul import accumulate
 from ivit_ref.registry import REGISTRY
@@ -67,11 +67,6 @@ def exact_type(a: Ints, b: Ints) -> tuple[int, type[np.float32] | type[np.float6
         if smallest <= FLOAT32_EXACT:
             return smallest, np.float32
     return smallest, np.float64 if smallest <= FLOAT64_EXACT else None
-
-
-def peak(x: Ints) -> int:
-    """The largest magnitude."""
-    return max(int(x.max()), -int(x.min()))
 
 
 def _bounds(a: Ints, b: Ints) -> Iterator[int]:

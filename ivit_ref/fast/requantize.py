@@ -22,8 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ivit_ref.events import Context
-from ivit_ref.fast.products import peak
-from ivit_ref.integers import BOUNDS, Ints, Rounding, Wide, shift_right, widen
+from ivit_ref.integers import BOUNDS, Ints, Rounding, peak, shift_right, widen
 from ivit_ref.ir import Array
 from ivit_ref.ops.requantize import Numbers, along
 from ivit_ref.registry import REGISTRY
@@ -60,7 +59,7 @@ def scaled(x: Ints, multiplier: Numbers, shift: Numbers, rounding: Rounding, axi
     """``round(x * multiplier / 2**shift)`` as float64 integers; None where float64 does not prove it."""
     factor, largest = _factor(multiplier, shift, axis, rank)
     v: Reals = x.astype(np.float64)
-    v *= factor
+    v = np.multiply(v, factor, out=v if np.broadcast_shapes(v.shape, factor.shape) == v.shape else None)
     if peak(x) * largest <= EXACT:
         return _round(v, rounding)
     if max(float(v.max()), -float(v.min())) > LARGEST_CHECKED:
@@ -68,8 +67,9 @@ def scaled(x: Ints, multiplier: Numbers, shift: Numbers, rounding: Rounding, axi
     uncertain = _near_boundary(v, rounding)
     y = _round(v, rounding)
     if uncertain.any():
-        exact = x[uncertain], _spread(multiplier, axis, x)[uncertain], _spread(shift, axis, x)[uncertain]
-        y[uncertain] = shift_right(widen(exact[0]) * exact[1], exact[2], rounding)
+        numbers = (along(multiplier, axis, rank), along(shift, axis, rank))
+        z, m, s = (np.broadcast_to(array, v.shape)[uncertain] for array in (widen(x), *numbers))
+        y[uncertain] = shift_right(z * m, s, rounding)
     return y
 
 
@@ -99,10 +99,6 @@ def _round(v: Reals, rounding: Rounding) -> Reals:
 def _near_boundary(v: Reals, rounding: Rounding) -> npt.NDArray[np.bool_]:
     distance = np.abs(v - np.rint(v))
     return distance < MARGIN if rounding in ("floor", "truncate") else distance > 0.5 - MARGIN
-
-
-def _spread(numbers: Numbers, axis: int, x: Ints) -> Wide:
-    return np.broadcast_to(along(numbers, axis, x.ndim), x.shape)
 
 
 def _finish(y: Reals, attributes: Mapping[str, Any], ctx: Context) -> Ints:

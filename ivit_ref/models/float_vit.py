@@ -81,7 +81,7 @@ class _FloatBuilder:
         return name
 
     def _random(self, shape: tuple[int, ...], fan_in: int) -> str:
-        return self._constant(self.rng.normal(0, fan_in**-0.5, shape).astype(np.float32))
+        return self._constant(self.rng.standard_normal(shape, np.float32) * np.float32(fan_in**-0.5))
 
     def _integers(self, values: int | list[int]) -> str:
         return self._constant(np.asarray(values, np.int64))

@@ -103,17 +103,19 @@ class _Builder:
     def _cls_token(self, x: Value) -> Ints:
         """The class token in steps of the patch embedding: float32(token / scale), rounded half to even."""
         assert x.quant is not None
-        token = np.float32(self.state.real("cls_token", (1, 1, self.config.dim)))
-        steps = np.rint(token / np.float32(x.quant.scale[0]))
+        token = self.state.float32("cls_token", (1, 1, self.config.dim))
+        with np.errstate(over="ignore"):
+            steps = np.rint(token / np.float32(x.quant.scale[0]))
         if abs(steps).max() > 2**15 - 1:
             must = "'cls_token' must fit int16 in steps of 'patch_embed.qact.act_scaling_factor'"
-            raise CheckpointError(f"{self.state.source}: {must}, but found {int(abs(steps).max())}")
+            raise CheckpointError(f"{self.state.source}: {must}, but found {abs(steps).max():.0f}")
         return narrow(from_float(steps), "int16")
 
     def _position(self, scale: float) -> Ints:
         """The position embedding, quantized as the release quantizes inputs: float32(1/scale) times it, half to even."""
-        position = np.float32(self.state.real("pos_embed", (1, self.config.tokens, self.config.dim)))
-        steps = np.rint(np.float32(1) / np.float32(scale) * position)
+        position = self.state.float32("pos_embed", (1, self.config.tokens, self.config.dim))
+        with np.errstate(over="ignore"):
+            steps = np.rint(np.float32(1) / np.float32(scale) * position)
         return narrow(saturate(from_float(np.clip(steps, -(2**16), 2**16)), -(2**15), 2**15 - 1), "int16")
 
     def _block(self, name: str, x: Value) -> Value:

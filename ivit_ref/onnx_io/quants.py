@@ -28,17 +28,24 @@ def quant_entries(quant: Quant | None) -> list[StringStringEntryProto]:
     return [entry(QUANT_KEY, json.dumps(facts))]
 
 
+def text(value: Any, what: str) -> str:
+    """A text field; protobuf hands out what is not UTF-8 as bytes."""
+    if not isinstance(value, str):
+        raise FileError(f"{what}: must be UTF-8 text, but found {value!r}")
+    return value
+
+
 def quant_of(name: str, properties: Iterable[StringStringEntryProto]) -> Quant | None:
     """The Quant that ``metadata_props`` of a value hold."""
-    text = next((p.value for p in properties if p.key == QUANT_KEY), None)
-    if text is None:
+    found = {text(p.key, f"metadata of {name!r}"): text(p.value, f"metadata of {name!r}") for p in properties}
+    if QUANT_KEY not in found:
         return None
     try:
-        facts: Any = json.loads(text)
-        axis = facts["axis"]
-        if set(facts) != {"scale", "zero_point", "axis"} or not (axis is None or type(axis) is int):
-            raise ValueError(text)
-        return Quant(tuple(float(s) for s in facts["scale"]), int(facts["zero_point"]), axis)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        facts: Any = json.loads(found[QUANT_KEY])
+        scale, zero_point, axis = facts.pop("scale"), facts.pop("zero_point"), facts.pop("axis")
+        if facts or type(zero_point) is not int or not (axis is None or type(axis) is int):
+            raise ValueError(found)
+        return Quant(tuple(float(s) for s in scale), zero_point, axis)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         must = "must have scale, zero_point and axis in its metadata ai.ivit.quant"
-        raise FileError(f"value {name!r}: {must}, but found {text[:80]!r}") from error
+        raise FileError(f"value {name!r}: {must}, but found {found[QUANT_KEY][:80]!r}") from error

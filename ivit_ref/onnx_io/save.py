@@ -10,8 +10,9 @@ from ivit_ref import registry
 from ivit_ref.arrays import replace_file
 from ivit_ref.errors import FileError
 from ivit_ref.ir import Attribute, Constant, Graph, Node, Value
-from ivit_ref.onnx_body import DOMAIN, ONNX_DTYPES, OPSET, VERSION, attribute_kind, function_of
+from ivit_ref.onnx_body import function_of
 from ivit_ref.onnx_io.quants import PREFIX, entry, quant_entries
+from ivit_ref.onnx_types import DOMAIN, ONNX_DTYPES, OPSET, VERSION, attribute_kind
 
 IR_VERSION = 10
 LARGEST_MODEL = 2**31 - 1

@@ -81,7 +81,7 @@ def divide(x: Wide, d: Wide, ctx: Context, *, numerator: int, out_bits: int, pro
     """The semantics on int64, before saturation."""
     require(d.all(), "IntDiv (C2)", "a denominator must not be zero", 0)
     factor = truncating_divide(numerator, d)
-    product = multiply(x, factor)
+    product = multiply(x, factor, "IntDiv (C5)")
     if product_bits == 32:
         product = ctx.fit(product, "int32", "F * x")
     return product >> (31 - (out_bits - 1))
