@@ -67,19 +67,24 @@ def write_npz(path: str | Path, arrays: Mapping[str, Array]) -> None:
 def replace_file(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Write to a temporary file beside ``path``, then replace ``path``: it is whole or untouched."""
     path = Path(path)
-    temporary = ""
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
-            temporary = stream.name
-            write(stream)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".ivit-ref-", delete=False) as stream:
+            temporary = Path(stream.name)
+            try:
+                write(stream)
+                stream.close()
+                temporary.chmod(0o666 & ~_umask())
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
     except OSError as error:
         raise FileError(f"{path}: must be a place that can be written, but it cannot: {error.strerror or error}") from error
-    finally:
-        Path(temporary or path.with_name(f".{path.name}.none")).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _write_archive(stream: IO[bytes], arrays: Mapping[str, Array]) -> None:

@@ -55,7 +55,7 @@ def command(args: argparse.Namespace) -> int:
     start = time.perf_counter()
     outputs = run_in_batches(graph, inputs, log, args)
     seconds = time.perf_counter() - start
-    facts = _facts(args, graph, log, seconds, len(next(iter(inputs.values()))))
+    facts = _facts(args, graph, log, seconds, _count_and_batch(graph, inputs)[0])
     facts |= accuracy(outputs, given, args.images or "")
     if args.out:
         write_npz(args.out, outputs)
@@ -65,15 +65,14 @@ def command(args: argparse.Namespace) -> int:
 
 
 def run_in_batches(graph: Graph, inputs: Mapping[str, Array], log: EventLog, args: argparse.Namespace) -> dict[str, Array]:
-    """The outputs for the whole leading axis, batch by batch where the graph leaves that axis open."""
+    """The outputs for everything, batch by batch where the graph is made for images."""
     interpreter = Interpreter(graph, overflow=args.overflow, listeners=[log], engine=args.engine)
-    count = len(next(iter(inputs.values())))
-    batch = _batch_size(graph, inputs, count)
+    count, batch = _count_and_batch(graph, inputs)
     progress = Progress(count, "images")
     collected: dict[str, list[Array]] = {}
     for first in range(0, count, batch):
         log.offset = first
-        part = {name: x[first : first + batch] for name, x in inputs.items()}
+        part = {name: x[first : first + batch] for name, x in inputs.items()} if batch < count else inputs
         try:
             tensors = interpreter.run(part, intermediates=args.intermediates)
         except IntegerOverflow as error:
@@ -82,7 +81,25 @@ def run_in_batches(graph: Graph, inputs: Mapping[str, Array], log: EventLog, arg
             collected.setdefault(name, []).append(y)
         progress.update(min(first + batch, count))
     progress.close()
-    return {name: np.concatenate(parts) if len(parts) > 1 else parts[0] for name, parts in collected.items()}
+    return {name: _joined(graph, name, parts) for name, parts in collected.items()}
+
+
+def _count_and_batch(graph: Graph, inputs: Mapping[str, Array]) -> tuple[int, int]:
+    """How long the leading axis is, and how much of it goes at once: all, where not every input and output has that axis."""
+    array = next(iter(inputs.values()))
+    count = len(array) if array.ndim else 1
+    leading = {v.type.shape[:1] for v in (*graph.inputs, *(graph.values[name] for name in graph.outputs))}
+    dim = min(leading, key=str)[0] if len(leading) == 1 and leading != {()} else None
+    batch = BATCH if isinstance(dim, str) else dim or count
+    if count == 0 or (isinstance(dim, int) and count % dim):
+        check_inputs(graph, inputs)
+    return count, batch
+
+
+def _joined(graph: Graph, name: str, parts: list[Array]) -> Array:
+    """The tensors of every batch; one that has no batch axis is the same each time."""
+    batched = graph.values[name].type.shape[:1] == graph.inputs[0].type.shape[:1]
+    return np.concatenate(parts) if batched and len(parts) > 1 else parts[0]
 
 
 def accuracy(outputs: Mapping[str, Array], given: Mapping[str, Array], source: str) -> dict[str, Any]:
@@ -98,6 +115,8 @@ def accuracy(outputs: Mapping[str, Array], given: Mapping[str, Array], source: s
         reference = given["logits"]
         if reference.shape != logits.shape:
             raise InputError(f"{source}: 'logits' must have shape {list(logits.shape)}, but found {list(reference.shape)}")
+        if reference.dtype.kind not in "fiu":
+            raise InputError(f"{source}: 'logits' must be numbers, but found {reference.dtype}")
         facts["agreeing"] = _count(answer, reference.argmax(axis=1), f"{source}: 'logits'")
     return facts
 
@@ -125,21 +144,10 @@ def _named_inputs(pairs: list[str]) -> dict[str, Array]:
         name, equals, path = pair.partition("=")
         if not equals or not name or not path:
             raise InputError(f"--input: must be NAME=FILE.npy, but found {pair!r}")
+        if name in inputs:
+            raise InputError(f"--input: a name must be given once, but found {name!r} again")
         inputs[name] = read_npy(path)
     return inputs
-
-
-def _batch_size(graph: Graph, inputs: Mapping[str, Array], count: int) -> int:
-    """Batches along the leading axis, if that is the only open one and every input and output has it; else all at once."""
-    leading = {v.type.shape[0] if v.type.shape else 1 for v in graph.inputs}
-    dim = leading.pop()
-    if leading or len(graph.dims) > 1 or any(graph.values[name].type.shape[:1] != (dim,) for name in graph.outputs):
-        return count
-    if isinstance(dim, str):
-        return BATCH
-    if count % dim:
-        check_inputs(graph, inputs)
-    return dim
 
 
 def _facts(args: argparse.Namespace, graph: Graph, log: EventLog, seconds: float, count: int) -> dict[str, Any]:
