@@ -138,8 +138,9 @@ def divide(x: Wide, d: Wide | int, rounding: Rounding = "floor") -> Wide:
 
 def truncating_divide(x: Wide | int, d: Wide) -> Wide:
     """``x / d`` towards zero for ``d != 0`` of either sign: integer division in C."""
-    q: Wide = np.abs(x) // np.abs(d)
-    return np.where((x < 0) ^ (d < 0), -q, q)
+    q: Wide = x // d
+    inexact: Mask = q * d != x
+    return q + (inexact & ((x < 0) ^ (d < 0)))
 
 
 def floor_scale(x: Wide, e: Wide, largest_exponent: int = 62) -> Wide:

@@ -89,6 +89,8 @@ def check_exponential_unit(graph: Graph, node: Node) -> None:
     if q.axis is not None or (q.zero_point and node.op != "Shiftmax"):
         raise GraphError(f"{_at(node)} (V6): the input must have one scale and zero point 0, but found {q}")
     folded = node.attributes.get("sigmoid") == "folded"
+    if q.scale[0] <= 0:
+        raise GraphError(f"{_at(node)} (V6): the scale of its input must be positive, but found {q.scale[0]!r}")
     units = _units(q.scale[0], folded)
     if node.attributes["i0"] not in units:
         must = f"i0 must be one of {sorted(units)} for the scale {q.scale[0]!r} of its input"

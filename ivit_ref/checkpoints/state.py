@@ -43,7 +43,7 @@ class State:
 
     def integers(self, key: str, dtype: str, shape: tuple[int, ...]) -> Ints:
         """An array of integers of this dtype and shape."""
-        array = self._real(key, shape)
+        array = self.real(key, shape)
         low, high = BOUNDS[dtype]
         wrong = (array != np.rint(array)) | (array < low) | (array > high)
         if wrong.any():
@@ -53,9 +53,9 @@ class State:
     def float32(self, key: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
         """An array of finite real numbers of this shape, as the nearest float32; infinite where that is beyond all."""
         with np.errstate(over="ignore"):
-            return self._real(key, shape).astype(np.float32)
+            return self.real(key, shape).astype(np.float32)
 
-    def _real(self, key: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    def real(self, key: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
         """An array of finite real numbers of this shape, as stored."""
         array = self._array(key)
         if array.shape != shape:

@@ -48,10 +48,8 @@ def from_model(model: ModelProto) -> Graph:
     versions = {text(o.domain, "the domain of an opset"): o.version for o in model.opset_import}
     if versions.get(DOMAIN) != VERSION:
         raise FileError(f"the model must import {DOMAIN} version {VERSION}, but found version {versions.get(DOMAIN)}")
-    if proto.sparse_initializer:
-        raise GraphError(
-            f"graph {proto.name!r}: constants must be dense, but found {len(proto.sparse_initializer)} sparse ones"
-        )
+    for sparse in proto.sparse_initializer:
+        raise GraphError(f"constant {sparse.values.name!r}: must be dense, but found a sparse one")
     graph = Graph(
         text(proto.name, "the name of the graph"),
         tuple(value_of(info) for info in proto.input),
