@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -36,8 +36,9 @@ def from_real(ratio: float, what: str = "ratio") -> tuple[int, int]:
     ``ratio = m * 2**e`` with ``0.5 <= |m| < 1``; the multiplier is ``m * 2**31`` rounded half away from zero, the shift is
     ``31 - e``. A multiplier that rounds up to ``2**31`` is halved together with its power of two: the same number.
 
-    A ratio below ``2**-32`` in magnitude has a shift above 62. Its product with any int32 is less than one half of a step, so
-    ``±1 / 2**62`` gives the same integer under every rounding rule and stands for it.
+    A shift above 62, of a ratio below about ``2**-32``, is not kept: the product of such a ratio with any int32 is less than
+    one half of a step, so ``±1 / 2**62`` gives the same integer under every rounding rule and stands for it. A ratio whose
+    multiplier would need a negative shift, from ``2**31 - 1/2`` on, is refused.
     """
     if not math.isfinite(ratio) or ratio == 0:
         raise ScaleError(f"dyadic: {what} must be finite and not zero, but found {ratio}")
@@ -76,6 +77,8 @@ def to_fraction(multiplier: int, shift: int) -> Fraction:
 def between(source: Sequence[float], target: Sequence[float], what: str = "ratio") -> Dyadics:
     """The dyadic numbers of ``source / target``, each ratio formed in float64; a single scale goes with every other."""
     channels = max(len(source), len(target))
+    if len(source) not in (1, channels) or len(target) not in (1, channels):
+        raise ScaleError(f"dyadic: {what} must be of equally many scales, but found {len(source)} and {len(target)}")
     pairs = zip(_repeat(source, channels), _repeat(target, channels), strict=True)
     numbers = [from_real(_float64_ratio(s, t, what), what) for s, t in pairs]
     return tuple(m for m, _ in numbers), tuple(s for _, s in numbers)
@@ -100,8 +103,8 @@ def _onto(numbers: Dyadics, shifts: tuple[int, ...]) -> Dyadics:
 
 def product(*scales: Sequence[float]) -> tuple[float, ...]:
     """The product of scales from left to right, rounded to float32 after each factor, as the release forms it."""
-    result = np.asarray(scales[0], np.float32)
     with np.errstate(over="ignore", under="ignore"):
+        result = np.asarray(scales[0], np.float32)
         for scale in scales[1:]:
             result = result * np.asarray(scale, np.float32)
     values: tuple[float, ...] = tuple(result.tolist())
@@ -123,18 +126,22 @@ def power_of_two(exponent: int) -> tuple[float, ...]:
 
 
 def exp_unit(scale: float, rule: UnitRule, sigmoid: bool = False) -> int:
-    """``i0``: the integer that stands for one at scale ``S``, or at ``1.702 * S`` inside ShiftGELU.
+    """``i0``: the integer that stands for one at the float32 scale ``S``, or at ``1.702 * S`` inside ShiftGELU.
 
-    - ``round``: 1/S to nearest, in exact arithmetic on the float32 scale, ties up (the paper's formula);
+    - ``round``: 1/S to nearest, in exact arithmetic, ties up (the paper's formula);
     - ``ceil``: ``-floor(-1/S)`` in float32 (released PyTorch code: torch tensors);
     - ``floor_plus_one``: the integer part of ``1/S + 1`` in float64 (released TVM code: Python floats).
     """
+    if rule not in get_args(UnitRule):
+        raise ScaleError(f"i0: the rule must be one of {', '.join(get_args(UnitRule))}, but found {rule!r}")
+    scale = float32(scale)
     if not (math.isfinite(scale) and scale >= 2**-28):
         raise ScaleError(f"i0: the scale must be finite, positive and at least 2**-28, but found {scale}")
     if rule == "round":
         unit = math.floor(1 / Fraction(scale) / (Fraction(str(SIGMOID_SCALE)) if sigmoid else 1) + Fraction(1, 2))
     elif rule == "ceil":
-        scale32 = np.float32(scale) * np.float32(SIGMOID_SCALE) if sigmoid else np.float32(scale)
+        with np.errstate(over="ignore"):
+            scale32 = np.float32(scale) * np.float32(SIGMOID_SCALE) if sigmoid else np.float32(scale)
         unit = -math.floor(np.float32(-1.0) / scale32)
     else:
         unit = int(1.0 / (scale * SIGMOID_SCALE if sigmoid else scale) + 1.0)

@@ -55,7 +55,7 @@ def widen(x: npt.ArrayLike) -> Wide:
     """Any integer array as int64. Floats are refused: they are never integers in disguise."""
     array = np.asanyarray(x)
     if array.dtype.kind not in "iub" or array.dtype == np.uint64:
-        raise ConstraintError(f"widen: the array must hold integers of at most 64 bits, but its dtype is {array.dtype}")
+        raise ConstraintError(f"widen: the array must hold integers that int64 holds, but its dtype is {array.dtype}")
     return array.astype(np.int64)
 
 
@@ -112,7 +112,7 @@ def peak(x: Ints) -> int:
 
 
 def multiply(x: Wide, y: Wide | int, step: str = "product") -> Wide:
-    """``x * y`` for ``abs(y) < 2**63``, exact: a product that leaves int64 raises, it never wraps."""
+    """``x * y`` for ``abs(y) < 2**63``: a product of 2**63 or more in magnitude raises, it never wraps."""
     if peak(x) * peak(np.asarray(y)) < 2**63:
         return x * y
     limit = (2**63 - 1) // np.maximum(np.abs(y), 1)
@@ -144,7 +144,10 @@ def truncating_divide(x: Wide | int, d: Wide) -> Wide:
 
 
 def floor_scale(x: Wide, e: Wide, largest_exponent: int = 62) -> Wide:
-    """``floor(x * 2**e)`` for ``x >= 0`` and any ``e``, but at most 2**62; ``e`` counts as ``largest_exponent`` beyond it."""
+    """``floor(x * 2**e)`` for ``0 <= x < 2**62`` and ``e > -2**63``, but at most 2**62.
+
+    An ``e`` above ``largest_exponent`` counts as that.
+    """
     left = saturate(e, 0, largest_exponent)
     right = saturate(-e, 0, 62)
     ceiling = np.int64(2**62)

@@ -74,7 +74,7 @@ class OpDef:
 
     def run(self, arrays: Sequence[Array], attributes: Mapping[str, Attribute], ctx: Context) -> Array:
         """The NumPy body; types and attributes have been checked before."""
-        return self.kernel(*arrays, **attributes, ctx=ctx)
+        return np.asanyarray(self.kernel(*arrays, **attributes, ctx=ctx))
 
     def _check_attributes(self, attributes: Mapping[str, Attribute]) -> None:
         if set(attributes) != set(self.attributes):
@@ -134,7 +134,9 @@ def plain(value: Any) -> Attribute:
     """An attribute given as a NumPy scalar, a list or an array, as the Python value that it stands for."""
     if isinstance(value, (np.generic, np.ndarray)):
         value = value.tolist()
-    attribute: Attribute = tuple(value) if isinstance(value, (list, tuple)) else value
+    if isinstance(value, (list, tuple)):
+        return tuple(plain(v) for v in value)  # type: ignore[return-value]
+    attribute: Attribute = value
     return attribute
 
 
@@ -167,7 +169,8 @@ def _type_of(name: str, array: Array) -> TensorType:
 def _check_attribute(who: str, value: object, hint: Any) -> None:
     """Check one attribute against the annotation that declares it."""
     if get_origin(hint) is Literal:
-        require(value in get_args(hint), who, f"must be one of {', '.join(map(str, get_args(hint)))}", repr(value))
+        matches = any(type(value) is type(choice) and value == choice for choice in get_args(hint))
+        require(matches, who, f"must be one of {', '.join(map(str, get_args(hint)))}", repr(value))
     elif get_origin(hint) is tuple:
         element = get_args(hint)[0]
         matches = isinstance(value, tuple) and all(type(v) is element for v in value)

@@ -346,7 +346,7 @@ def test_exp_unit_floor_plus_one_is_in_float64(scale: float, sigmoid: bool) -> N
 @pytest.mark.parametrize("rule", ["round", "ceil", "floor_plus_one"])
 def test_exp_unit_refuses_scales_that_are_too_small(rule: dyadic.UnitRule) -> None:
     assert dyadic.exp_unit(2.0**-28, rule) == 2**28 + (rule == "floor_plus_one")
-    for scale in (math.nextafter(2.0**-28, 0), 0.0, -1.0, math.nan, math.inf, -math.inf, 5e-324):
+    for scale in (float(np.nextafter(np.float32(2.0**-28), np.float32(0))), 0.0, -1.0, math.nan, math.inf, -math.inf, 5e-324):
         with pytest.raises(ScaleError, match=r"i0: the scale must be finite, positive and at least 2\*\*-28, but found"):
             dyadic.exp_unit(scale, rule)
 

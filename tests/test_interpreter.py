@@ -374,6 +374,12 @@ def test_node_finished_gives_the_output_by_its_own_name(engine: Engine) -> None:
     assert diary.entries[-1] == ("finished", "add", {"sum": [[16, 24]]})
 
 
+def test_a_context_at_another_operator_stays_at_its_node() -> None:
+    context = Context("wrap", "Shiftmax", "softmax")
+    assert (context.at("IntDiv").op, context.at("IntDiv").node) == ("IntDiv", "softmax")
+    assert (context.at("IntDiv", "b").node, context.at("IntDiv").overflow) == ("b", "wrap")
+
+
 def event(kind: Any = "wrapped", node: str = "a", step: str = "y", count: int = 2, index: tuple[int, ...] = (3, 1)) -> Event:
     return Event(kind, node, "MatMul", step, count, 10, index, 999)
 

@@ -1,11 +1,14 @@
-"""No float array exists inside a run of the reference engine, between Quantize and Dequantize: shown in two ways.
+"""No float array exists inside a run of the reference engine, between Quantize and Dequantize: shown in three ways.
 
 First by arrays that refuse to be floats: a subclass that every operator's arithmetic goes through, with any float dtype on the
-way stopping the run. Second by looking: at every line that the operators execute, no local variable is a float array.
+way stopping the run. Second by looking: at every line that the operators execute, no local variable is a float array. Third by
+reading: their source neither divides by ``/`` nor names a float type.
 """
 
 from __future__ import annotations
 
+import ast
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -91,6 +95,20 @@ def tagged(x: Any) -> Any:
     return x.view(Integers) if isinstance(x, np.ndarray) else x
 
 
+CREATORS = ("array", "asarray", "asanyarray", "ascontiguousarray", "zeros", "ones", "empty", "full", "arange", "linspace")
+
+
+@contextmanager
+def only_integers() -> Iterator[None]:
+    """Within it NumPy makes no array of floats from anything, and every new array is tagged as well."""
+
+    def refusing(create: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args, **kwargs: tagged(create(*args, **kwargs))
+
+    with patch.multiple(np, **{name: refusing(getattr(np, name)) for name in CREATORS}):
+        yield
+
+
 # --- The detector detects
 
 
@@ -122,12 +140,20 @@ def tagged(x: Any) -> Any:
         lambda x: np.sqrt(x.max(keepdims=True)),
         lambda x: np.exp(x[..., None]),
         lambda x: np.asanyarray(x).reshape(3, 1).astype(np.int64).T / 2,
+        lambda x: np.array(x, float).astype(np.int64),
+        lambda x: np.asarray(x, dtype=np.float32),
+        lambda x: np.zeros(3),
+        lambda x: np.full(3, 0.5),
+        lambda x: np.array([0.5, 1.5]),
+        lambda x: np.linspace(0, 1, 3),
+        lambda x: np.arange(3) / 2,
     ],
 )
 def test_the_detector_fires(compute: Callable[[Array], object]) -> None:
-    compute(np.array([1, 2, 3]))
-    with pytest.raises(FloatFound):
-        compute(tagged(np.array([1, 2, 3])))
+    x = np.array([1, 2, 3])
+    compute(x)
+    with only_integers(), pytest.raises(FloatFound):
+        compute(tagged(x))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +174,8 @@ def test_the_detector_fires(compute: Callable[[Array], object]) -> None:
 )
 def test_the_detector_stays_on_the_result_and_changes_nothing(compute: Callable[[Array], Array]) -> None:
     x = np.array([1, 2, 3])
-    found = compute(tagged(x))
+    with only_integers():
+        found = compute(tagged(x))
     assert isinstance(found, Integers)
     np.testing.assert_array_equal(plain(found), compute(x), strict=True)
 
@@ -179,7 +206,9 @@ def results(op: str, arrays: tuple[Array, ...], attributes: dict[str, Any]) -> t
 def assert_without_floats(op: str, arrays: tuple[Array, ...], attributes: dict[str, Any]) -> None:
     """The body makes the same of arrays that refuse to be floats."""
     expected, events = results(op, arrays, attributes)
-    found, found_events = results(op, tuple(tagged(a.copy()) for a in arrays), attributes)
+    given = tuple(tagged(a.copy()) for a in arrays)
+    with only_integers():
+        found, found_events = results(op, given, attributes)
     assert found_events == events
     if isinstance(expected, str):
         assert found == expected
@@ -275,13 +304,14 @@ def run_tagged(monkeypatch: pytest.MonkeyPatch, graph: Graph, inputs: dict[str, 
                 return tagged(body(arrays, attributes, ctx))
             if op == "Dequantize":
                 return body([plain(a) for a in arrays], attributes, ctx)
-            return body([tagged(a) for a in arrays], attributes, ctx)
+            with only_integers():
+                return body([tagged(a) for a in arrays], attributes, ctx)
 
         return kernel
 
     listener = AllTagged()
-    with monkeypatch.context() as patch:
-        patch.setattr(interpreter, "kernel_of", kernel_of)
+    with monkeypatch.context() as context:
+        context.setattr(interpreter, "kernel_of", kernel_of)
         runner = Interpreter(graph, overflow="wrap", listeners=[listener], engine="spec")
         outputs = runner.run(inputs)
     assert listener.names == [node.name for node in graph.nodes]
@@ -382,3 +412,39 @@ def test_the_second_look_sees_floats() -> None:
         for function in (in_between, returned, number, integers_only):
             function(np.array([2, 4]))
     assert sight.floats == {f"test_no_floats.{name}" for name in ("in_between", "returned", "number")}
+
+
+# --- The third
+
+
+FLOATS = re.compile(r"float|double|single|half|longdouble|true_divide|inexact")
+DECLARATIONS = ("infer", "quant", "onnx_body")
+"""Functions of an operator that run when a graph is built."""
+
+
+def bodies(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    """What a function executes, node by node: without the annotations of its arguments and variables."""
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef) and function.name not in DECLARATIONS:
+            annotated = (n.annotation for n in ast.walk(function) if isinstance(n, (ast.AnnAssign, ast.arg)))
+            skipped = {id(part) for annotation in annotated if annotation for part in ast.walk(annotation)}
+            walked = (n for statement in function.body for n in ast.walk(statement))
+            yield from ((function.name, n) for n in walked if id(n) not in skipped)
+
+
+def by_floats(source: str) -> set[str]:
+    """The functions that divide by ``/`` or name a float type."""
+    found = bodies(ast.parse(source))
+    return {name for name, n in found if isinstance(n, ast.Div) or (isinstance(n, ast.Attribute) and FLOATS.match(n.attr))}
+
+
+def test_only_the_edges_name_floats() -> None:
+    paths = [*(PACKAGE / "ops").glob("*.py"), PACKAGE / "integers.py", PACKAGE / "events.py"]
+    found = {f"{path.stem}.{name}" for path in paths for name in by_floats(path.read_text())}
+    assert found == {"quantize.quantize", "dequantize.dequantize", "integers.to_float32"}
+
+
+@pytest.mark.parametrize("body", ["x / 2", "np.float64(x)", "x.astype(np.float32)", "np.true_divide(x, 2)", "np.double"])
+def test_the_third_look_sees_floats(body: str) -> None:
+    assert by_floats(f"def f(x: np.float64): return {body}") == {"f"}
+    assert by_floats("def f(x: np.float64): y: np.float64 = x // 2") == set()

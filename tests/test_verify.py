@@ -296,6 +296,14 @@ def test_v5_dequantize_gives_the_numbers_that_its_input_stands_for(attribute: st
     refused(graph, rf"^node 'dequantize' \(Dequantize\) \(V5\): {attribute} must be .*, but found .*$")
 
 
+def test_v5_dequantize_subtracts_the_zero_point_of_its_input() -> None:
+    b = GraphBuilder("g")
+    x = b.input("x", "uint8", (2, 3), Quant((0.5, 0.25, 0.125), 7, axis=1))
+    graph = b.finish([b.node("Dequantize", x, name="real")])
+    assert dict(graph.nodes[0].attributes) == {"axis": 1, "scale": (0.5, 0.25, 0.125), "zero_point": 7}
+    refused(changed(graph, "real", attributes={"zero_point": 0}), r"^node 'real' .* \(V5\): zero_point must be 7, but found 0$")
+
+
 def test_v5_where_a_scale_is_unknown_any_dyadic_number_will_do() -> None:
     b = GraphBuilder("g")
     x = b.input("x", "int8", (2, 3))
@@ -427,6 +435,16 @@ def test_per_channel_scales_of_a_lower_rank_go_along_the_last_axis() -> None:
     graph = b.finish([b.node("RequantizeAdd", x, bias, name="added", quant=Quant((1.0,)), **facts)])
     added = run(graph, {"x": np.zeros((4, 4), np.int8)})["added"]
     assert added.tolist() == [[1, 2, 4, 8]] * 4
+
+
+@pytest.mark.parametrize("axes", [(0, 1, None), (0, None, 1), (None, 0, 1)])
+def test_scales_along_two_axes_have_no_dyadic_numbers(axes: tuple[int | None, ...]) -> None:
+    b = GraphBuilder("g", "qat")
+    first, second, result = (Quant((0.5,) if axis is None else (0.5, 0.25), axis=axis) for axis in axes)
+    x, y = b.input("x", "int8", (2, 2), first), b.input("y", "int8", (2, 2), second)
+    must = r"^node 'added' \(RequantizeAdd\): RequantizeAdd \(scales\): scales must go along one axis, but found \[0, 1\]$"
+    with pytest.raises(GraphError, match=must):
+        b.node("RequantizeAdd", x, y, name="added", quant=result, rounds="each", dtype="int8")
 
 
 def test_layer_norm_takes_a_bias_with_one_scale() -> None:
@@ -609,6 +627,16 @@ def test_scales_that_follow_are_rounded_as_released(values: float, target: float
     multiplier, shift = dyadic_of(weighted, target)
     assert graph.values["weighted"].quant == Quant((weighted,))
     assert (graph.nodes[2].attributes["multiplier"], graph.nodes[2].attributes["shift"]) == ((multiplier,), (shift,))
+
+
+SCALES = st.floats(2.0**-12, 1.0, width=32)
+
+
+@given(SCALES, SCALES, SCALES)
+def test_products_of_scales_are_rounded_after_each_factor(first: float, second: float, alpha: float) -> None:
+    b = GraphBuilder("product")
+    x, y = b.input("x", "int8", (2, 3), Quant((first,))), b.input("y", "int8", (3, 2), Quant((second,)))
+    assert b.node("MatMul", x, y, name="z", alpha=alpha).quant == Quant((float32(float32(first * second) * alpha),))
 
 
 @given(st.data())

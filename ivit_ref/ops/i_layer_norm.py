@@ -11,8 +11,8 @@ Semantics, for each row x of C elements; the scale of x drops out
     out = o + bias                           must fit int32 (or wraps)
 
 One step of the result is worth ``gain * sqrt(C) / 2**30``, channel by channel (it may be negative), and the bias comes in the
-same steps: ``bias = floor((beta / gain) / (sqrt(C) / 2**30))``. max(k, 1) only matters for a row of equal numbers with a start
-from the bit length, where y is 0 throughout.
+same steps: ``bias = floor((beta / gain) / (sqrt(C) / 2**30))``. max(k, 1) matters where v is 0 and the start comes from the bit
+length: for a row of equal numbers, where y is 0 throughout, and for a v that wrapped to 0.
 
 Sources
     arXiv 2207.01405, I-LayerNorm; zkkli/I-ViT models/quantization_utils/quant_modules.py, ``IntLayerNorm`` (half to even, wide,

@@ -5,8 +5,9 @@ Semantics, elementwise; d is broadcast to x
     y = (F * x) >> (31 - (out_bits - 1))     one step of y is worth 2**-(out_bits - 1)
     y = saturate(y, dtype)
 
-``numerator`` is 2**31 in the paper and 2**31 - 1 in the released codes. ``product_bits`` is the width of F * x: at 32 it must
-fit int32 (or wraps), at 64 it must fit int64. F has few bits where d is near 2**31: that coarseness is the operator's.
+Negative x and d arise only where a width was left and wrapped. ``numerator`` is 2**31 in the paper and 2**31 - 1 in the
+released codes. ``product_bits`` is the width of F * x: at 32 it must fit int32 (or wraps), at 64 C5 holds. F has few bits where
+d is near 2**31: that coarseness is the operator's.
 
 Sources
     arXiv 2207.01405, IntDiv with M = 31; zkkli/I-ViT models/quantization_utils/quant_modules.py, ``IntSoftmax.forward``;
@@ -17,7 +18,7 @@ Constraints
     (C2) d has no zero: a sum that wrapped to 0 stops the run, as it stops the machine it is run on
     (C3) 1 <= numerator <= 2**31
     (C4) 2 <= out_bits <= 31, and dtype has at least out_bits bits
-    (C5) every product F * x fits int64
+    (C5) abs(F * x) < 2**63
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ Semantics, elementwise
     k_(i+1) = (k_i + v / k_i) / 2          both divisions floor; v / 0 counts as 0, which only v = 0 meets
     y       = k_steps                      or, where steps = 0, floor(sqrt(v)) exactly
 
-Start and steps are semantics, not tuning: ten steps from 2**16, as released, return 64 for v = 0 and are wrong by more than
-one below about 2**15.1; from there on the result is floor(sqrt(v)) or one more (it oscillates for v = m**2 - 1). A result off
-by more than one is an event, ``not_converged``.
+Start and steps are semantics, not tuning. Ten steps from 2**16, as released, return 64 for v = 0 and are off by more than one
+for most v below 34,596, and again from about 2**45.9 on; between, the result is floor(sqrt(v)) or one more (it oscillates for
+v = m**2 - 1). A result off by more than one is an event, ``not_converged``.
 
 Sources
     arXiv 2207.01405, I-LayerNorm (start from the bit length, 10 iterations); zkkli/I-ViT

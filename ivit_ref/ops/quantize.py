@@ -9,7 +9,7 @@ Sources
 
 Constraints
     (C1) x is float32 and has no NaN and no infinity
-    (C2) scale is a positive float32 whose reciprocal is finite
+    (C2) scale is a float32 from 2**-126 to 2**126
     (C3) zero_point is a value of dtype
 """
 
@@ -38,7 +38,7 @@ def infer(x: TensorType, *, scale: float, zero_point: int, dtype: str) -> Tensor
     """dtype, in the shape of x."""
     require_dtype("Quantize (C1)", "x", x, "float32")
     holds = 2.0**-126 <= scale <= 2.0**126 and dyadic.float32(scale) == scale
-    require(holds, "Quantize (C2)", "scale must be a positive float32 with a finite reciprocal", scale)
+    require(holds, "Quantize (C2)", "scale must be a float32 from 2**-126 to 2**126", scale)
     check_zero_point("Quantize (C3)", zero_point, dtype)
     return TensorType(dtype, x.shape)
 

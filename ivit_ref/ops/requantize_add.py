@@ -12,9 +12,9 @@ Sources
 Constraints
     (C1) a and b are int8, uint8, int16 or int32, and broadcast
     (C2) abs(multiplier) < 2**31 and 0 <= shift <= 62, of either branch
-    (C3) multiplier and shift are equally many: one, or as many as the axis of y is long
+    (C3) multiplier and shift are equally many: one, or as many as the axis of y is long; axis is a place in the shape of y
     (C4) zero_point is a value of dtype
-    (C5) with ``rounds`` once, both branches have the same shifts
+    (C5) with ``rounds`` once, both branches have the same tuple of shifts
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ Semantics, elementwise; ``S`` is what one step of x is worth, ``i0`` stands for 
     i_b = r/2 + i0                       2**(S r) ~ 1 + S r / 2; ``half``: keep the half of an odd r, or drop it (r >> 1)
     y   = floor(i_b * 2**(n - q))        one step of y is worth S / 2**n
 
-``exp_bits`` is the width that y has: at 32, y must fit int32 (or wraps); at 64, y stops at 2**62, which no operator of
-this project can tell from a larger value (IntDiv's quotient is 0 for both). The result is int64 either way.
+``exp_bits`` is the width that y has: at 32, y must fit int32 (or wraps); at 64, y stops at 2**62 (an event, ``saturated``),
+which no operator of this project can tell from a larger value: IntDiv's quotient is 0 for both. The result is int64.
 
 Only x > 0 gets as far as 2**62: ShiftExp is derived for x <= 0, but ShiftGELU applies it to the negated maximum of a row,
 which is positive for a row of negative numbers.

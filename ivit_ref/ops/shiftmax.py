@@ -6,7 +6,8 @@ Semantics, for each row x of the last axis; a step of x is worth S, i0 stands fo
     s = sum of e                             ``sum``: exact; clamped: min(sum, 2**31 - 1); int32: must fit int32 (or wraps)
     y = IntDiv(e, s)                         attributes numerator, out_bits, product_bits; saturated to dtype
 
-One step of y is worth 2**-(out_bits - 1): with 8 bits a row adds up to at most 128, with 16 to at most 32768. The released
+One step of y is worth 2**-(out_bits - 1): with an exact sum, 8 bits make a row add up to at most 128 and 16 to at most 32768;
+a sum that is clamped or wraps makes it more. The released
 models use 16 bits for ViT and 8 for Swin; the released deployment always emits 8 (a scale of 2**-7, not 2**-15).
 With the paper's numerator 2**31 the result for a one-hot row is 2**(out_bits - 1), one too many for a signed dtype: it
 saturates.
