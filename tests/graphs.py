@@ -168,13 +168,17 @@ def requantize(d: Drawing, x: Value) -> Value:
 
 
 def add(d: Drawing, x: Value) -> Value:
+    """With a value of the same shape, or with a constant that broadcasts, whose scales may go along the last axis."""
     shape = x.type.shape
     others = [y for y in d.pool if is_plain(y) and y.type.dtype in ACCUMULATORS and y.type.shape == shape]
     tail = shape[d.draw(st.integers(0, len(shape) - 1)) :]
-    others += [d.constant("int16", lengths(tail), Quant((d.scale(),)))] if known(*tail) else []
-    others = others or [x]
-    dtype = d.choose(["int16", "int8"])
-    return d.node("RequantizeAdd", x, d.choose(others), quant=meaning(d, dtype), rounds=d.choose(["each", "once"]), dtype=dtype)
+    if known(*tail):
+        per_channel = is_plain(x) and d.draw(st.booleans())
+        scales = tuple(d.scale() for _ in range(lengths(tail)[-1] if per_channel else 1))
+        quant = Quant(scales, axis=len(tail) - 1 if per_channel else None)
+        others.append(d.constant("int16", lengths(tail), quant))
+    dtype, rounds = d.choose(["int16", "int8"]), d.choose(["each", "once"])
+    return d.node("RequantizeAdd", x, d.choose(others or [x]), quant=meaning(d, dtype), rounds=rounds, dtype=dtype)
 
 
 def reshape(d: Drawing, x: Value) -> Value:
@@ -246,7 +250,7 @@ STEPS: dict[Step, Applies] = {
     shiftmax: lambda d, x: x.type.dtype in ("int8", "int16", "int32") and has_unit(x) and x.name not in d.profiled,
     shift_gelu: lambda d, x: x.type.dtype in ("int8", "int16") and has_unit(x) and x.name not in d.profiled,
     layer_norm: lambda d, x: x.type.dtype in NARROW and known(x.type.shape[-1]) and (x.quant is None or x.quant.axis is None),
-    add: lambda d, x: x.type.dtype in ACCUMULATORS and is_plain(x),
+    add: lambda d, x: x.type.dtype in ACCUMULATORS and is_symmetric(x),
     reshape: lambda d, x: True,
     transpose: lambda d, x: True,
     slice_: lambda d, x: any(known(n) for n in x.type.shape),

@@ -437,6 +437,14 @@ def test_per_channel_scales_of_a_lower_rank_go_along_the_last_axis() -> None:
     assert added.tolist() == [[1, 2, 4, 8]] * 4
 
 
+def test_a_quotient_without_its_bits_is_refused() -> None:
+    """They are no choice of a profile."""
+    b = GraphBuilder("g", "qat")
+    x, y = b.input("x", "int32", (2,)), b.input("y", "int32", (2,))
+    with pytest.raises(GraphError, match=r"^node 'quotient' \(IntDiv\): .*out_bits"):
+        b.node("IntDiv", x, y, name="quotient")
+
+
 @pytest.mark.parametrize("axes", [(0, 1, None), (0, None, 1), (None, 0, 1)])
 def test_scales_along_two_axes_have_no_dyadic_numbers(axes: tuple[int | None, ...]) -> None:
     b = GraphBuilder("g", "qat")

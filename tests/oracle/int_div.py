@@ -20,7 +20,7 @@ def divide(x: int, d: int, numerator: int, out_bits: int, product_bits: int, ove
     """y before it is saturated."""
     reciprocal = math.trunc(Fraction(numerator, d))
     product = reciprocal * x
-    if not -(2**63) <= product < 2**63:
+    if abs(product) >= 2**63:
         raise OverflowError(product)
     if product_bits == 32:
         product = fit(product, 32, overflow=overflow)
