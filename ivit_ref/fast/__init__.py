@@ -1,6 +1,7 @@
-"""Faster equals of a few operators: the same integers and the same events, sooner. Never imported by ``ops``.
+"""Faster equals of a few operators: the same integers, events and errors, sooner. Never imported by ``ops``.
 
-What qualifies is decided by the actual operands; what does not runs the operator's own body.
+What qualifies is decided by the actual operands; what does not runs the operator's own body. The text of each file says why
+its results are exact.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from ivit_ref.ir import Array, Attribute
 
 Kernel = Callable[[Sequence[Array], Mapping[str, Attribute], Context], Array]
 
-KERNELS: Mapping[str, Kernel] = {
+KERNELS: dict[str, Kernel] = {
     "MatMul": products.matmul,
     "Linear": products.linear,
     "Conv": conv.conv,

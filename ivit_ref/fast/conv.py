@@ -8,23 +8,21 @@ from typing import Any
 import numpy as np
 
 from ivit_ref.events import Context
-from ivit_ref.fast.products import add_bias, exact_type
-from ivit_ref.ir import Array, Attribute
+from ivit_ref.fast.products import exact_type, with_bias
+from ivit_ref.ir import Array
 from ivit_ref.ops.conv import output_size, unfold
 from ivit_ref.registry import REGISTRY
 
 
-def conv(arrays: Sequence[Array], attributes: Mapping[str, Attribute], ctx: Context) -> Array:
+def conv(arrays: Sequence[Array], attributes: Mapping[str, Any], ctx: Context) -> Array:
     """The int32 accumulators [N, O, H', W']."""
     x, weight, bias = arrays
-    geometry: Any = {key: attributes[key] for key in ("strides", "pads", "dilations")}
-    group = attributes["group"]
-    assert isinstance(group, int)
-    kernels = weight.reshape(group, len(weight) // group, -1)
-    patches = unfold(x, weight.shape[2:], **geometry, group=group)
+    geometry = {name: attributes[name] for name in ("strides", "pads", "dilations")}
+    kernels = weight.reshape(attributes["group"], len(weight) // attributes["group"], -1)
+    patches = unfold(x, weight.shape[2:], **geometry, group=attributes["group"])
     bound, float_type = exact_type(kernels, patches)
     if float_type is None:
         return REGISTRY["Conv"].run(arrays, attributes, ctx)
     y = np.matmul(kernels.astype(float_type), patches.astype(float_type))
     size = output_size(x.shape[2:], weight.shape[2:], **geometry)
-    return add_bias(y.reshape(len(x), len(weight), *size), bound, bias[:, None, None], ctx)
+    return with_bias(y.reshape(len(x), len(weight), *size), bound, bias[:, None, None], ctx)

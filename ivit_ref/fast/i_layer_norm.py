@@ -1,41 +1,80 @@
-"""ILayerNorm in float64, which is exact there, and in fewer passes.
+"""ILayerNorm in float64, where every number on the way is an integer or a half that it holds.
 
-With x of at most 16 bits the deviation y has at most 17. C is at most 2**16, so the sum of squares has partial sums of at most
-2**50: exact in float64. F is below 2**31, so F * y is below 2**48: exact, as is its half, and floor is the halving by
-definition. Adding a 32-bit bias keeps that. Whatever a width could change - a 16-bit mean, a 32-bit variance or product - and
-truncating choices run the spec body.
+x has at most 16 bits and C is at most 2**16, so the sum of x is within int32, the mean is within 2**16 and the deviation y
+within 2**17 (after a wrap to 16 bits, within less). Hence
+
+- the sum of y**2 has partial sums of at most 2**16 * 2**34 = 2**50: exact in float64 in any order of addition;
+- F is below 2**31, so F * y is below 2**48: exact, and so are its half, that half rounded, and its sum with a 32-bit bias;
+- v is below 2**52, so floor(sqrt(v)) in float64 is the integer root. The root of m**2 - 1, the largest that must stay below m,
+  is more than 1 / (2m) >= 2**-27 away from m, and float64 numbers below 2**26 are closer than that: sqrt cannot round to m.
+
+What is small - one number for each row - is computed by the formulas of the spec in int64, and where a number leaves its
+declared width, ``ctx.fit`` of the spec has it as int64.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from ivit_ref.events import Context
-from ivit_ref.integers import BOUNDS, divide
+from ivit_ref.integers import BOUNDS, Wide, divide
 from ivit_ref.ir import Array
 from ivit_ref.ops.i_layer_norm import NUMERATOR
-from ivit_ref.ops.int_sqrt import square_root
-from ivit_ref.registry import REGISTRY
+from ivit_ref.ops.int_sqrt import HALF_BITS
 
-WIDE = {"mean_bits": 64, "variance_bits": 64, "product_bits": 64, "halving": "floor", "mean_rounding": "half_even"}
+Reals: TypeAlias = npt.NDArray[np.float64]
 
 
 def i_layer_norm(arrays: Sequence[Array], attributes: Mapping[str, Any], ctx: Context) -> Array:
     """``(x - mean) / sqrt(sum of squares)`` in units of 2**-30, plus bias."""
     x, bias = arrays
-    if any(attributes[name] != value for name, value in WIDE.items()):
-        return REGISTRY["ILayerNorm"].run(arrays, attributes, ctx)
-    mean = divide(x.sum(axis=-1, keepdims=True, dtype=np.int64), x.shape[-1], "half_even")
-    y = np.subtract(x, mean, dtype=np.float64)
+    y = _deviation(x, attributes["mean_rounding"], attributes["mean_bits"], ctx)
     v = np.einsum("...i,...i->...", y, y)[..., None].astype(np.int64)
-    k = square_root(v, ctx, "root", start=attributes["sqrt_start"], steps=attributes["sqrt_steps"])
-    y *= NUMERATOR // np.maximum(k, 1) * 0.5
-    o = np.floor(y, out=y)
+    if attributes["variance_bits"] == 32:
+        v = ctx.fit(v, "uint32", "sum of squares")
+    k = _root(v, attributes["sqrt_start"], attributes["sqrt_steps"], ctx)
+    y *= NUMERATOR // np.maximum(k, 1)
+    if attributes["product_bits"] == 32:
+        y = _fit(y, "int32", "F * y", ctx)
+    y *= 0.5
+    o = np.floor(y, out=y) if attributes["halving"] == "floor" else np.trunc(y, out=y)
     o += bias
-    low, high = BOUNDS["int32"]
-    if float(o.min()) < low or float(o.max()) > high:
-        return ctx.fit(o.astype(np.int64), "int32", "o + bias").astype(np.int32)
-    return o.astype(np.int32)
+    return _fit(o, "int32", "o + bias", ctx).astype(np.int32)
+
+
+def _deviation(x: Array, mean_rounding: Any, mean_bits: int, ctx: Context) -> Reals:
+    """x less the rounded mean of its row."""
+    s = x.sum(axis=-1, keepdims=True, dtype=np.int32).astype(np.int64)
+    if mean_bits == 16:
+        s = ctx.fit(s, "int16", "sum of x")
+    y: Reals = x.astype(np.float64)
+    y -= divide(s, x.shape[-1], mean_rounding)
+    return _fit(y, "int16", "x - mean", ctx) if mean_bits == 16 else y
+
+
+def _root(v: Wide, start: int, steps: int, ctx: Context) -> Wide:
+    """IntSqrt of v, below 2**52; the exact root is needed only as the result or for the event."""
+    if steps == 0:
+        return _exact_root(v)
+    k = v * 0 + (start or (np.int64(1) << np.searchsorted(HALF_BITS, v, side="right")))
+    for _ in range(steps):
+        k = (k + v // np.maximum(k, 1)) // 2
+    if ctx.emit is not None:
+        ctx.record("not_converged", abs(k - _exact_root(v)) > 1, v, "root")
+    return k
+
+
+def _exact_root(v: Wide) -> Wide:
+    return np.floor(np.sqrt(v)).astype(np.int64)
+
+
+def _fit(x: Reals, dtype: str, step: str, ctx: Context) -> Reals:
+    """``ctx.fit`` of integers in float64."""
+    low, high = BOUNDS[dtype]
+    if float(x.min()) >= low and float(x.max()) <= high:
+        return x
+    return ctx.fit(x.astype(np.int64), dtype, step).astype(np.float64)

@@ -321,6 +321,12 @@ def test_image_that_is_not_square_in_patches(image: tuple[int, int], arrays: Arr
     assert graph.inputs[0].type.shape == ("N", 1, *image)
 
 
+def test_pixels_of_a_patch_need_not_be_square() -> None:
+    """Four patches are two by two, each of them 2 pixels high and 3 wide."""
+    config = ViTConfig((4, 6), (2, 3), channels=1, dim=4, depth=1, heads=2, hidden=4, classes=2)
+    assert vit_config(random_vit_state(config), 2) == config
+
+
 def test_patches_that_are_no_square_ask_for_the_image_size() -> None:
     config = ViTConfig((2, 6), (2, 2), channels=1, dim=4, depth=1, heads=2, hidden=4, classes=2)
     state = random_vit_state(config)

@@ -155,11 +155,11 @@ def test_tvm_fails_in_the_widths_of_its_layer_norm(digits: Graph, simulation: di
 # --- The independent implementation
 
 
-def assert_equals_the_release(graph: Graph, state: Mapping[str, Array], heads: int, images: Array, engine: Engine) -> None:
+def assert_equals_the_release(graph: Graph, state: Mapping[str, Array], heads: int, images: Array) -> None:
     """Every tensor that both sides name has the same integers and the same scale, to the unit and to the bit."""
     release = VisionTransformer(state, heads)
     q, scale = release(images)
-    tensors = Interpreter(graph, engine=engine).run({"image": images}, intermediates=True)
+    tensors = Interpreter(graph, engine="spec").run({"image": images}, intermediates=True)
     assert_same(tensors["logits_int"], q.astype(np.int32))
     assert_same(tensors["logits"], q.astype(np.float32) * scale)
     constants = {constant.value.name: constant.data for constant in graph.constants}
@@ -172,10 +172,9 @@ def assert_equals_the_release(graph: Graph, state: Mapping[str, Array], heads: i
     assert len(release.tensors) == 7 + 21 * release.depth
 
 
-@pytest.mark.parametrize("engine", ["spec", "fast"])
-def test_digits_equal_the_release_to_the_unit(engine: Engine, digits: Graph, simulation: dict[str, Array]) -> None:
+def test_digits_equal_the_release_to_the_unit(digits: Graph, simulation: dict[str, Array]) -> None:
     state = read_npz(GRAPHS / "digits_vit.npz")
-    assert_equals_the_release(digits, state, HEADS, simulation["images"][100:112], engine)
+    assert_equals_the_release(digits, state, HEADS, simulation["images"][100:124])
 
 
 # --- Other checkpoints
@@ -228,7 +227,7 @@ def assert_checkpoint_runs(config: ViTConfig, arrays: dict[str, Array], seed: in
     assert from_model(to_model(graph)) == graph
     images = images_of(config, arrays["qact_input.act_scaling_factor"], seed)
     assert_engines_agree(graph, images)
-    assert_equals_the_release(graph, arrays, config.heads, images, "spec")
+    assert_equals_the_release(graph, arrays, config.heads, images)
 
 
 @st.composite
