@@ -36,7 +36,7 @@ def read_npz(path: str | Path) -> dict[str, Array]:
     """Every array of an ``.npz`` file by name. FileError says what is wrong with the file."""
     path = _existing(path)
     with _telling(path, "an .npz archive that numpy.savez wrote"), zipfile.ZipFile(path) as archive:
-        _check_sizes(path, sum(entry.file_size for entry in archive.infolist()))
+        _check_entries(path, archive.infolist())
         return {entry.filename.removesuffix(".npy"): _read_entry(archive, entry, path) for entry in archive.infolist()}
 
 
@@ -65,9 +65,14 @@ def write_npz(path: str | Path, arrays: Mapping[str, Array]) -> None:
 
 
 def replace_file(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Write to a temporary file beside ``path``, then replace ``path``: it is whole or untouched."""
-    path = Path(path)
+    """Write to a temporary file beside ``path``, then replace ``path``: it is whole or untouched.
+
+    A link is followed; what exists and is no regular file (a folder, a device) is refused.
+    """
     try:
+        path = Path(path).resolve()
+        if not path.name or (path.exists() and not path.is_file()):
+            raise FileError(f"{path}: must be a place that can be written, but it is no regular file")
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".ivit-ref-", delete=False) as stream:
             temporary = Path(stream.name)
             try:
@@ -79,6 +84,14 @@ def replace_file(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
                 temporary.unlink(missing_ok=True)
     except OSError as error:
         raise FileError(f"{path}: must be a place that can be written, but it cannot: {error.strerror or error}") from error
+
+
+def same_file(first: str | Path, second: str | Path) -> bool:
+    """Whether both paths are one existing file."""
+    try:
+        return Path(first).samefile(second)
+    except (OSError, ValueError):
+        return False
 
 
 def _umask() -> int:
@@ -102,7 +115,11 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
-def _check_sizes(path: Path, unpacked: int) -> None:
+def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
+    """Each name once, and not more in all than the file's own size makes likely."""
+    if len({entry.filename for entry in entries}) < len(entries):
+        raise FileError(f"{path}: every array must have a name of its own, but found one twice")
+    unpacked = sum(entry.file_size for entry in entries)
     limit = max(ALWAYS_ALLOWED, LARGEST_RATIO * path.stat().st_size)
     if unpacked > limit:
         raise FileError(f"{path}: must unpack to at most {limit} bytes, but says it holds {unpacked}")

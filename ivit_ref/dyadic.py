@@ -30,20 +30,21 @@ SIGMOID_SCALE = 1.702
 """GELU(x) is about x * sigmoid(1.702 x)."""
 
 
-def from_real(ratio: float, what: str = "ratio") -> tuple[int, int]:
+def from_real(ratio: float, what: str = "ratio", *, any_shift: bool = False) -> tuple[int, int]:
     """The dyadic number of a float64 ratio, as ``batch_frexp`` of the release forms it.
 
     ``ratio = m * 2**e`` with ``0.5 <= |m| < 1``; the multiplier is ``m * 2**31`` rounded half away from zero, the shift is
     ``31 - e``. A multiplier that rounds up to ``2**31`` is halved together with its power of two: the same number.
 
     A shift above 62, of a ratio below about ``2**-32``, is not kept: the product of such a ratio with any int32 is less than
-    one half of a step, so ``±1 / 2**62`` gives the same integer under every rounding rule and stands for it. A ratio whose
-    multiplier would need a negative shift, from ``2**31 - 1/2`` on, is refused.
+    one half of a step, so ``±1 / 2**62`` gives the same integer under every rounding rule and stands for it. That is not so
+    in a sum that is rounded once: ``any_shift`` keeps the shift, for ``common_shift``. A ratio whose multiplier would need a
+    negative shift, from ``2**31 - 1/2`` on, is refused.
     """
     if not math.isfinite(ratio) or ratio == 0:
         raise ScaleError(f"dyadic: {what} must be finite and not zero, but found {ratio}")
     mantissa, exponent = math.frexp(ratio)
-    return _normal(Fraction(mantissa) * 2**MULTIPLIER_BITS, MULTIPLIER_BITS - exponent, what, ratio)
+    return _normal(Fraction(mantissa) * 2**MULTIPLIER_BITS, MULTIPLIER_BITS - exponent, what, ratio, any_shift=any_shift)
 
 
 def from_fraction(ratio: Fraction, what: str = "ratio") -> tuple[int, int]:
@@ -57,14 +58,14 @@ def from_fraction(ratio: Fraction, what: str = "ratio") -> tuple[int, int]:
     return _normal(scaled, MULTIPLIER_BITS - exponent, what, ratio)
 
 
-def _normal(scaled: Fraction, shift: int, what: str, ratio: object) -> tuple[int, int]:
+def _normal(scaled: Fraction, shift: int, what: str, ratio: object, *, any_shift: bool = False) -> tuple[int, int]:
     """Rounds the scaled mantissa and brings multiplier and shift into their ranges."""
     magnitude = math.floor(abs(scaled) + Fraction(1, 2))
     if magnitude == 2**MULTIPLIER_BITS:
         magnitude, shift = magnitude // 2, shift - 1
     if shift < 0:
         raise ScaleError(f"dyadic: {what} must be below 2**31 in magnitude, but found {ratio}")
-    if shift > LARGEST_SHIFT:
+    if shift > LARGEST_SHIFT and not any_shift:
         magnitude, shift = 1, LARGEST_SHIFT
     return (magnitude if scaled > 0 else -magnitude), shift
 
@@ -74,13 +75,13 @@ def to_fraction(multiplier: int, shift: int) -> Fraction:
     return Fraction(multiplier, 2**shift)
 
 
-def between(source: Sequence[float], target: Sequence[float], what: str = "ratio") -> Dyadics:
+def between(source: Sequence[float], target: Sequence[float], what: str = "ratio", *, any_shift: bool = False) -> Dyadics:
     """The dyadic numbers of ``source / target``, each ratio formed in float64; a single scale goes with every other."""
     channels = max(len(source), len(target))
     if len(source) not in (1, channels) or len(target) not in (1, channels):
         raise ScaleError(f"dyadic: {what} must be of equally many scales, but found {len(source)} and {len(target)}")
     pairs = zip(_repeat(source, channels), _repeat(target, channels), strict=True)
-    numbers = [from_real(_float64_ratio(s, t, what), what) for s, t in pairs]
+    numbers = [from_real(_float64_ratio(s, t, what), what, any_shift=any_shift) for s, t in pairs]
     return tuple(m for m, _ in numbers), tuple(s for _, s in numbers)
 
 
@@ -89,7 +90,7 @@ def common_shift(first: Dyadics, second: Dyadics) -> tuple[Dyadics, Dyadics]:
 
     The smaller of the two shifts is taken, and the other multiplier is rounded half away from zero to it.
     """
-    shifts = tuple(min(a, b) for a, b in zip(first[1], second[1], strict=True))
+    shifts = tuple(min(a, b, LARGEST_SHIFT) for a, b in zip(first[1], second[1], strict=True))
     return _onto(first, shifts), _onto(second, shifts)
 
 

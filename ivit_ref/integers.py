@@ -116,7 +116,7 @@ def multiply(x: Wide, y: Wide | int, step: str = "product") -> Wide:
     if peak(x) * peak(np.asarray(y)) < 2**63:
         return x * y
     limit = (2**63 - 1) // np.maximum(np.abs(y), 1)
-    mask: Mask = (x > limit) | (x < -limit)
+    mask: Mask = (np.not_equal(y, 0)) & ((x > limit) | (x < -limit))
     if mask.any():
         count, index, value = first_where(mask, np.broadcast_to(x, mask.shape))
         exact = value * int(np.broadcast_to(y, mask.shape)[index])

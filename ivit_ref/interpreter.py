@@ -45,10 +45,11 @@ class Interpreter:
     def run(self, inputs: Mapping[str, Array], *, intermediates: bool = False) -> dict[str, Array]:
         """The outputs by name; with ``intermediates``, every tensor that a node makes.
 
-        Raises InputError when names, dtypes or shapes are not those that the graph declares.
+        Results may share memory with each other and with the inputs: copy before writing into one. Raises InputError when
+        names, dtypes or shapes are not those that the graph declares.
         """
         dims = check_inputs(self.graph, inputs)
-        values: dict[str, Array] = {name: np.asanyarray(x) for name, x in inputs.items()}
+        values: dict[str, Array] = dict(inputs)
         values |= {c.value.name: c.data for c in self.graph.constants}
         kept: dict[str, Array] = {}
         for place, node in enumerate(self.graph.nodes):
@@ -67,7 +68,9 @@ class Interpreter:
                 [values[name] for name in node.inputs], node.attributes, self.context.at(node.op, node.name)
             )
         except IntegerOverflow as error:
-            raise error if error.node else error.located(node.op, node.name) from error
+            if error.node:
+                raise
+            raise error.located(node.op, node.name) from error
         except ConstraintError as error:
             raise ConstraintError(f"node {node.name!r} ({node.op}): {error}") from error
         _check_result(node, result, dims)
@@ -96,6 +99,8 @@ def kernel_of(op: str, engine: Engine) -> Kernel:
 
 def check_inputs(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, int]:
     """The values of the named dimensions, after every check of names, dtypes and shapes."""
+    if not isinstance(inputs, Mapping):
+        raise InputError(f"inputs: must be arrays by name, but found {type(inputs).__name__}")
     declared = {v.name: v for v in graph.inputs}
     for name in inputs:
         if name not in declared:
@@ -104,11 +109,13 @@ def check_inputs(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, int]:
     for name, value in declared.items():
         if name not in inputs:
             raise InputError(f"inputs: there must be an array for {name!r} ({value.type}), but found none")
-        _check_input(value, np.asanyarray(inputs[name]), dims)
+        _check_input(value, inputs[name], dims)
     return dims
 
 
 def _check_input(value: Value, array: Array, dims: dict[str, int]) -> None:
+    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+        raise InputError(f"input {value.name!r}: must be a NumPy array without a mask, but found {type(array).__name__}")
     if str(array.dtype) != value.type.dtype:
         raise InputError(f"input {value.name!r}: the dtype must be {value.type.dtype}, but found {array.dtype}")
     fits = array.ndim == len(value.type.shape)

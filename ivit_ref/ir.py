@@ -29,6 +29,9 @@ DTYPES = ("bool", "int8", "uint8", "int16", "uint16", "int32", "int64", "float32
 """float32 exists at a graph's edges only: before ``Quantize`` and after ``Dequantize``."""
 
 
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+
+
 @dataclass(frozen=True)
 class TensorType:
     """Element type and shape; printed as ``int8[N,17,64]``."""
@@ -37,6 +40,7 @@ class TensorType:
     shape: Shape
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
         if self.dtype not in DTYPES:
             raise GraphError(f"type: the dtype must be one of {', '.join(DTYPES)}, but found {self.dtype!r}")
         for dim in self.shape:
@@ -64,8 +68,9 @@ class Quant:
     axis: int | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", tuple(self.scale))
         for s in self.scale:
-            if not 2.0**-149 <= abs(s) < 2.0**128 or float(np.float32(s)) != s:
+            if not 2.0**-149 <= abs(s) <= LARGEST_FLOAT32 or float(np.float32(s)) != s:
                 raise GraphError(f"quant: a scale must be a finite float32 other than zero, but found {s!r}")
         if not self.scale or (self.axis is None and len(self.scale) != 1):
             raise GraphError(f"quant: without an axis there must be one scale, but found {len(self.scale)}")
@@ -150,6 +155,9 @@ class Graph:
 
     def __hash__(self) -> int:
         return hash((self.name, self.inputs, self.outputs, self.nodes))
+
+    def __deepcopy__(self, memo: object) -> Graph:
+        return self
 
     @property
     def dims(self) -> tuple[str, ...]:

@@ -112,7 +112,7 @@ def op(
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             ctx = kwargs.pop("ctx", STRICT)
             assert isinstance(ctx, Context)
-            arrays = [np.asanyarray(a) for a in args]
+            arrays = [_array(name, a) for a in args]
             types = [_type_of(name, a) for a in arrays]
             attributes = {key: plain(value) for key, value in kwargs.items()}
             definition.result_type(types, attributes)
@@ -154,6 +154,13 @@ def require_dtype(rule: str, name: str, type_: TensorType, *allowed: str) -> Non
 def require_integer(rule: str, name: str, type_: TensorType) -> None:
     """The constraint that an input holds integers."""
     require(type_.dtype != "float32", rule, f"{name} must hold integers", type_)
+
+
+def _array(name: str, x: object) -> Array:
+    array = np.asanyarray(x)
+    if isinstance(array, np.ma.MaskedArray):
+        raise ConstraintError(f"{name}: an input must be an array without a mask, but found {type(array).__name__}")
+    return array
 
 
 def _type_of(name: str, array: Array) -> TensorType:

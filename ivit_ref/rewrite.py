@@ -16,24 +16,27 @@ from ivit_ref.profiles import Profile, profile_named
 from ivit_ref.registry import plain
 from ivit_ref.verify import verify
 
+CHANGED = "changed."
+"""The metadata of an attribute that was replaced: ``changed.ILayerNorm.mean_bits = 64``."""
+
 
 def with_profile(graph: Graph, profile: str | Profile) -> Graph:
     """The graph in another profile."""
     chosen = profile_named(profile)
-    return _remade(graph, lambda node: node.attributes, chosen, {**graph.metadata, "profile": chosen.name})
+    result = _remade(graph, lambda node: node.attributes, chosen, {**graph.metadata, "profile": chosen.name})
+    return replace(result, metadata={k: v for k, v in result.metadata.items() if _still_true(result, k, v)})
 
 
 def with_attributes(graph: Graph, op: str, attributes: Mapping[str, Attribute]) -> Graph:
     """The graph with some attributes of every ``op`` node replaced; the metadata says so."""
     if not any(node.op == op for node in graph.nodes):
         raise GraphError(f"with_attributes: the graph must have a node of the operator, but found no {op!r}")
-    note = ", ".join(f"{op}.{key}={value}" for key, value in sorted(attributes.items()))
-    changed = ", ".join(filter(None, [graph.metadata.get("changed", ""), note]))
+    changes = {f"{CHANGED}{op}.{key}": str(plain(value)) for key, value in attributes.items()}
     result = _remade(
         graph,
         lambda node: {**node.attributes, **attributes} if node.op == op else node.attributes,
         None,
-        {**graph.metadata, "changed": changed},
+        {**graph.metadata, **changes},
     )
     for key, value in attributes.items():
         if any(node.op == op and node.attributes[key] != plain(value) for node in result.nodes):
@@ -41,11 +44,21 @@ def with_attributes(graph: Graph, op: str, attributes: Mapping[str, Attribute]) 
     return result
 
 
+def _still_true(graph: Graph, key: str, value: str) -> bool:
+    """Whether a change that the metadata tell of has not been written over."""
+    if not key.startswith(CHANGED):
+        return True
+    op, _, attribute = key.removeprefix(CHANGED).partition(".")
+    return all(str(node.attributes[attribute]) == value for node in graph.nodes if node.op == op)
+
+
 def bind(graph: Graph, dims: Mapping[str, int]) -> Graph:
     """The graph with named dimensions replaced by integers."""
-    unknown = sorted(set(dims) - set(graph.dims))
-    if unknown:
-        raise GraphError(f"bind: a dimension must be one of {', '.join(graph.dims) or 'none'}, but found {unknown[0]!r}")
+    for name, length in dims.items():
+        if name not in graph.dims:
+            raise GraphError(f"bind: a dimension must be one of {', '.join(graph.dims) or 'none'}, but found {name!r}")
+        if isinstance(length, str):
+            raise GraphError(f"bind: {name} must be a length, but found {length!r}")
     inputs = tuple(replace(v, type=v.type.bind(dims)) for v in graph.inputs)
     return _remade(replace(graph, inputs=inputs), lambda node: node.attributes, None, graph.metadata)
 

@@ -28,10 +28,11 @@ def follow_from_scales(
     if op not in ("Requantize", "RequantizeAdd") or output is None:
         return {}
     followed: Attributes = {"axis": _common_axis(op, known, types, output), "zero_point": output.zero_point}
-    numbers = [dyadic.between(q.scale, output.scale, f"the ratio of scales of {op}") for q in known]
+    once = attributes.get("rounds") == "once"
+    numbers = [dyadic.between(q.scale, output.scale, f"the ratio of scales of {op}", any_shift=once) for q in known]
     if op == "Requantize":
         return followed | _dyadic("", numbers[0])
-    if attributes.get("rounds") == "once":
+    if once:
         numbers = list(dyadic.common_shift(*_equally_many(numbers)))
     return followed | _dyadic("a_", numbers[0]) | _dyadic("b_", numbers[1])
 
@@ -65,7 +66,7 @@ def follow_from_profile(op: str, profile: Profile, attributes: Mapping[str, Attr
         "ShiftExp": lambda: profile.shift_exp(_scale(op, inputs)),
         "Shiftmax": lambda: profile.shiftmax(_scale(op, inputs)),
         "ShiftGELU": lambda: profile.shift_gelu(_scale(op, inputs)),
-        "IntDiv": lambda: profile.int_div(_integer(attributes["out_bits"])),
+        "IntDiv": lambda: profile.int_div(_integer(attributes.get("out_bits", ""))),
         "IntSqrt": profile.int_sqrt,
         "ILayerNorm": profile.i_layer_norm,
         "Requantize": lambda: {"rounding": profile.rounding},

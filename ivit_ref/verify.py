@@ -64,7 +64,7 @@ def check_edge_scale(graph: Graph, node: Node) -> None:
     """(V4) the output's scale and zero point are those that follow from the inputs and from the bits the node emits."""
     expected = _definition(node).result_quant(_quants(graph, node), _types(graph, node), node.attributes)
     found = node.output.quant
-    if expected is not None and found is not None and expected != found:
+    if expected is not None and expected != found:
         raise GraphError(f"{_at(node)} (V4): the output must have {_exactly(expected)}, but found {_exactly(found)}")
 
 
@@ -131,8 +131,8 @@ def _quants(graph: Graph, node: Node) -> list[Quant | None]:
     return [graph.values[name].quant for name in node.inputs]
 
 
-def _exactly(q: Quant) -> str:
-    return f"scale {_short(q.scale)} zero point {q.zero_point} axis {q.axis}"
+def _exactly(q: Quant | None) -> str:
+    return "no scale" if q is None else f"scale {_short(q.scale)} zero point {q.zero_point} axis {q.axis}"
 
 
 def _units(scale: float, folded: bool) -> set[int]:

@@ -9,7 +9,7 @@ nothing stops one but a sum of exponentials that is 0 (``IntDiv (C2)``).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import prod
+from math import log2, prod
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -107,6 +107,12 @@ def has_unit(x: Value) -> bool:
     return is_plain(x) and x.quant is not None and SMALLEST_UNIT <= x.quant.scale[0] <= 1 and known(x.type.shape[-1])
 
 
+def ratio_bits(x: Value, target: Quant) -> float:
+    """How many bits the smallest ratio of scales is below one."""
+    assert x.quant is not None
+    return max(log2(target.scale[0] / abs(s)) for s in x.quant.scale)
+
+
 # --- Steps: each takes a value that it applies to, and gives a new one
 
 
@@ -177,8 +183,10 @@ def add(d: Drawing, x: Value) -> Value:
         scales = tuple(d.scale() for _ in range(lengths(tail)[-1] if per_channel else 1))
         quant = Quant(scales, axis=len(tail) - 1 if per_channel else None)
         others.append(d.constant("int16", lengths(tail), quant))
-    dtype, rounds = d.choose(["int16", "int8"]), d.choose(["each", "once"])
-    return d.node("RequantizeAdd", x, d.choose(others or [x]), quant=meaning(d, dtype), rounds=rounds, dtype=dtype)
+    dtype, other = d.choose(["int16", "int8"]), d.choose(others or [x])
+    quant = meaning(d, dtype)
+    rounds = d.choose(["each", "once"]) if max(ratio_bits(x, quant), ratio_bits(other, quant)) < 20 else "each"
+    return d.node("RequantizeAdd", x, other, quant=quant, rounds=rounds, dtype=dtype)
 
 
 def reshape(d: Drawing, x: Value) -> Value:

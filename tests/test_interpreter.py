@@ -92,6 +92,20 @@ def test_a_missing_input_is_refused() -> None:
         run(sum_graph(), {"x": int8([1, 2])})
 
 
+@pytest.mark.parametrize("inputs", [[], None, np.zeros((1, 2), np.int8)])
+def test_inputs_without_names_are_refused(inputs: Any) -> None:
+    found = type(inputs).__name__
+    with pytest.raises(InputError, match=rf"^inputs: must be arrays by name, but found {found}$"):
+        run(sum_graph(), inputs)
+
+
+@pytest.mark.parametrize("x", [[[1, 2]], 3, "x", None, np.ma.masked_array(np.zeros((1, 2), np.int8), mask=True)])
+def test_what_is_no_plain_array_is_refused(x: Any) -> None:
+    found = type(x).__name__
+    with pytest.raises(InputError, match=rf"^input 'x': must be a NumPy array without a mask, but found {found}$"):
+        run(sum_graph(), {"x": x, "y": int8([1, 2])})
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "float32", "bool", "object"])
 def test_another_dtype_is_refused(dtype: str) -> None:
     with pytest.raises(InputError, match=rf"^input 'y': the dtype must be int8, but found {dtype}$"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
@@ -94,6 +95,21 @@ def test_constant_data_is_a_read_only_copy() -> None:
     assert made.data.tolist() == [[1, 2, 3], [4, 5, 6]]
     with pytest.raises(ValueError, match="read-only"):
         made.data[0, 0] = 7
+
+
+def test_shapes_and_scales_given_as_lists_are_kept_as_tuples() -> None:
+    shape: Any = [2, "N"]
+    scale: Any = [0.5, 0.25]
+    assert (TensorType("int8", shape), Quant(scale, axis=0)) == (TensorType("int8", (2, "N")), Quant((0.5, 0.25), axis=0))
+    shape.append(3)
+    scale.append(0.125)
+    assert hash(TensorType("int8", (2, "N"))) == hash(TensorType("int8", shape[:2]))
+    assert hash(Quant((0.5, 0.25), axis=0)) == hash(Quant(scale[:2], axis=0))
+
+
+def test_a_deep_copy_of_a_graph_is_the_graph() -> None:
+    graph = graph_of(constants=(constant(),), note="a")
+    assert copy.deepcopy([graph])[0] is graph
 
 
 def test_constant_data_is_contiguous() -> None:
@@ -274,10 +290,10 @@ def test_equal_graphs_have_equal_hashes() -> None:
 def test_a_copy_of_a_drawn_graph_is_equal(graph: Graph) -> None:
     constants = tuple(Constant(c.value, c.data.copy()) for c in graph.constants)
     nodes = tuple(replace(n, attributes=dict(n.attributes)) for n in graph.nodes)
-    copy = replace(graph, constants=constants, nodes=nodes, metadata=dict(graph.metadata))
-    assert copy == graph
-    assert hash(copy) == hash(graph)
-    assert {copy: 1}[graph] == 1
+    other = replace(graph, constants=constants, nodes=nodes, metadata=dict(graph.metadata))
+    assert other == graph
+    assert hash(other) == hash(graph)
+    assert {other: 1}[graph] == 1
 
 
 @pytest.mark.parametrize(
@@ -355,6 +371,11 @@ def test_bind_refuses_names_that_are_not_there() -> None:
         named_graph().bind(N=1, M=2)
     with pytest.raises(GraphError, match=r"^bind: a dimension must be one of none, but found 'N'$"):
         graph_of().bind(N=1)
+
+
+def test_bind_refuses_another_name() -> None:
+    with pytest.raises(GraphError, match=r"^bind: N must be a length, but found 'M'$"):
+        named_graph().bind(N="M")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("length", [0, -1, 1.5, True])

@@ -223,6 +223,12 @@ def test_v4_scales_go_along_the_axis_that_follows() -> None:
     refused(wrong, r"^node 'flip' \(Transpose\) \(V4\): .* zero point 0 axis 1, but found .* zero point 0 axis 0$")
 
 
+@pytest.mark.parametrize("name", ["quantize", "linear", "softmax", "weighted"])
+def test_v4_a_meaning_that_follows_is_declared(name: str) -> None:
+    """Without one, nothing would hold its consumers to what is emitted."""
+    refused(changed(attention(), name, quant=None), rf"^node '{name}' .* \(V4\): the output must have .*, but found no scale$")
+
+
 def test_v4_a_scale_one_float32_beside_is_refused() -> None:
     graph = attention()
     weighted = graph.values["weighted"].quant
@@ -547,7 +553,7 @@ def test_with_attributes_changes_what_it_says() -> None:
     other = graph.with_attributes("Shiftmax", n=12, clamp=False)
     assert dict(other.nodes[3].attributes) == {**graph.nodes[3].attributes, "n": 12, "clamp": False}
     assert other.nodes[:3] + other.nodes[4:] == graph.nodes[:3] + graph.nodes[4:]
-    assert dict(other.metadata) == {"profile": "qat", "changed": "Shiftmax.clamp=False, Shiftmax.n=12"}
+    assert dict(other.metadata) == {"profile": "qat", "changed.Shiftmax.clamp": "False", "changed.Shiftmax.n": "12"}
 
 
 def test_with_attributes_changes_every_node_of_the_operator() -> None:
@@ -557,7 +563,21 @@ def test_with_attributes_changes_every_node_of_the_operator() -> None:
 
 def test_with_attributes_adds_to_what_was_changed_before() -> None:
     other = attention().with_attributes("Shiftmax", n=12).with_attributes("Requantize", rounding="floor")
-    assert other.metadata["changed"] == "Shiftmax.n=12, Requantize.rounding=floor"
+    other = other.with_attributes("Shiftmax", n=13)
+    changes = {"changed.Shiftmax.n": "13", "changed.Requantize.rounding": "floor"}
+    assert dict(other.metadata) == {"profile": "qat", **changes}
+
+
+def test_with_profile_takes_back_what_it_writes_over() -> None:
+    """A graph does not say that it was changed where it is as its profile has it."""
+    graph = attention()
+    assert graph.with_attributes("Shiftmax", n=12).with_profile("qat") == graph
+    other = graph.with_attributes("Shiftmax", n=16).with_attributes("Requantize", dtype="int16").with_profile("tvm")
+    assert dict(other.metadata) == {
+        "profile": "tvm",
+        "changed.Shiftmax.n": "16",
+        "changed.Requantize.dtype": "int16",
+    }
 
 
 def test_with_attributes_refuses_an_operator_that_is_not_there() -> None:
@@ -590,13 +610,15 @@ def float32(value: float) -> float:
 
 
 def dyadic_of(source: float, target: float) -> tuple[int, int]:
-    """31 bits of the float64 quotient, half away from zero, as an integer and a power of two."""
+    """31 bits of the float64 quotient, half away from zero, and a power of two; the least there is where that exceeds 2**62."""
     ratio = Fraction(float(Fraction(source) / Fraction(target)))
     shift = 0
     while ratio * 2**shift < 2**30 - Fraction(1, 2):
         shift += 1
     multiplier = floor(ratio * 2**shift + Fraction(1, 2))
-    return (multiplier // 2, shift - 1) if multiplier == 2**31 else (multiplier, shift)
+    if multiplier == 2**31:
+        multiplier, shift = 2**30, shift - 1
+    return (multiplier, shift) if shift <= 62 else (1, 62)
 
 
 @pytest.mark.parametrize(

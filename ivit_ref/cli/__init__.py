@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from ivit_ref import __version__
 from ivit_ref.cli import bench, convert, inspect, ops, run
@@ -22,11 +23,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         status: int = args.command(args)
-        sys.stdout.flush()
+        print(end="", flush=True)
         return status
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (OSError, UnicodeEncodeError) as error:
+        print(f"ivit-ref: the report must be written, but it cannot: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.stdout = None  # what is left in its buffer cannot be written at exit either
+        return 2
     except IvitError as error:
         print(f"ivit-ref: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -40,8 +45,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells wrong use in one line, like everything else that is refused."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where the options are listed."""
+        self.exit(2, f"ivit-ref: {message} (see: {self.prog} --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ivit-ref", description="The integer-only reference interpreter for I-ViT.")
+    parser = _Parser(prog="ivit-ref", description="The integer-only reference interpreter for I-ViT.")
     parser.add_argument("--version", action="version", version=f"ivit-ref {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module in COMMANDS:

@@ -57,7 +57,7 @@ def _from_checkpoint(args: argparse.Namespace) -> Graph:
 
 
 def _image_size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
     if not match:
         raise InputError(f"--image-size: must be HxW, for example 224x224, but found {text!r}")
     return int(match[1]), int(match[2])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ivit_ref.arrays import read_npy, read_npz, write_npz
+from ivit_ref.arrays import read_npy, read_npz, same_file, write_npz
 from ivit_ref.cli.common import Commands, Progress, add_json, add_profile, report, table
 from ivit_ref.errors import InputError, IntegerOverflow
 from ivit_ref.events import OVERFLOWS, Event, EventLog
@@ -47,8 +47,7 @@ def command(args: argparse.Namespace) -> int:
     graph = load(args.graph)
     if args.profile:
         graph = graph.with_profile(args.profile)
-    if args.intermediates and not args.out:
-        raise InputError("--intermediates: must come with --out FILE.npz, but there is none")
+    _check_out(args)
     given = read_npz(args.images) if args.images else {}
     inputs = _image_input(graph, given, args.images) if args.images else _named_inputs(args.input)
     log = EventLog()
@@ -57,11 +56,21 @@ def command(args: argparse.Namespace) -> int:
     seconds = time.perf_counter() - start
     facts = _facts(args, graph, log, seconds, _count_and_batch(graph, inputs)[0])
     facts |= accuracy(outputs, given, args.images or "")
-    if args.out:
+    if args.out is not None:
         write_npz(args.out, outputs)
         facts["out"] = args.out
     report(args, facts, _text(facts))
     return 0
+
+
+def _check_out(args: argparse.Namespace) -> None:
+    """What is read is never written over."""
+    if args.intermediates and args.out is None:
+        raise InputError("--intermediates: must come with --out FILE.npz, but there is none")
+    sources = [args.graph, args.images, *(pair.partition("=")[2] for pair in args.input or ())]
+    for source in filter(None, sources):
+        if args.out is not None and (not args.out or same_file(args.out, source)):
+            raise InputError(f"--out: must be a file other than those that are read, but found {args.out!r}")
 
 
 def run_in_batches(graph: Graph, inputs: Mapping[str, Array], log: EventLog, args: argparse.Namespace) -> dict[str, Array]:
@@ -110,20 +119,28 @@ def accuracy(outputs: Mapping[str, Array], given: Mapping[str, Array], source: s
     answer = logits.argmax(axis=1)
     facts: dict[str, Any] = {}
     if "labels" in given:
-        facts["correct"] = _count(answer, given["labels"], f"{source}: 'labels'")
+        facts["correct"] = _count(answer, _labels(given["labels"], logits, f"{source}: 'labels'"))
     if "logits" in given:
         reference = given["logits"]
         if reference.shape != logits.shape:
             raise InputError(f"{source}: 'logits' must have shape {list(logits.shape)}, but found {list(reference.shape)}")
-        if reference.dtype.kind not in "fiu":
-            raise InputError(f"{source}: 'logits' must be numbers, but found {reference.dtype}")
-        facts["agreeing"] = _count(answer, reference.argmax(axis=1), f"{source}: 'logits'")
+        if reference.dtype.kind not in "fiu" or not np.isfinite(reference).all():
+            raise InputError(f"{source}: 'logits' must be finite numbers, but found {reference.dtype} or NaN or infinity")
+        facts["agreeing"] = _count(answer, reference.argmax(axis=1))
     return facts
 
 
-def _count(answer: Array, wanted: Array, what: str) -> int:
-    if wanted.shape != answer.shape or wanted.dtype.kind not in "iu":
-        raise InputError(f"{what} must be {len(answer)} integers, but found {wanted.dtype}{list(wanted.shape)}")
+def _labels(labels: Array, logits: Array, what: str) -> Array:
+    count, classes = logits.shape
+    if labels.shape != (count,) or labels.dtype.kind not in "iu":
+        raise InputError(f"{what} must be {count} integers, but found {labels.dtype}{list(labels.shape)}")
+    wrong = (labels < 0) | (labels >= classes)
+    if wrong.any():
+        raise InputError(f"{what} must be classes from 0 to {classes - 1}, but found {labels[wrong][0]}")
+    return labels
+
+
+def _count(answer: Array, wanted: Array) -> int:
     return int(np.count_nonzero(answer == wanted))
 
 

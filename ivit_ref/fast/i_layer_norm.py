@@ -4,11 +4,9 @@ x has at most 16 bits and C is at most 2**16, so the sum of x is within int32, t
 within 2**17 (after a wrap to 16 bits, within less). Hence
 
 - the sum of y**2 has partial sums of at most 2**16 * 2**34 = 2**50: exact in float64 in any order of addition;
-- F is below 2**31, so F * y is below 2**48: exact, and so are its half, that half rounded, and its sum with a 32-bit bias;
-- v is below 2**52, so floor(sqrt(v)) in float64 is the integer root. The root of m**2 - 1, the largest that must stay below m,
-  is more than 1 / (2m) >= 2**-27 away from m, and float64 numbers below 2**26 are closer than that: sqrt cannot round to m.
+- F is below 2**31, so F * y is below 2**48: exact, and so are its half, that half rounded, and its sum with a 32-bit bias.
 
-What is small - one number for each row - is computed by the formulas of the spec in int64, and where a number leaves its
+What is small - one number for each row - is computed by the spec's own functions in int64, and where a number leaves its
 declared width, ``ctx.fit`` of the spec has it as int64.
 """
 
@@ -21,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ivit_ref.events import Context
-from ivit_ref.integers import BOUNDS, Wide, divide
+from ivit_ref.integers import BOUNDS, divide
 from ivit_ref.ir import Array
 from ivit_ref.ops.i_layer_norm import NUMERATOR
-from ivit_ref.ops.int_sqrt import HALF_BITS
+from ivit_ref.ops.int_sqrt import square_root
 
 Reals: TypeAlias = npt.NDArray[np.float64]
 
@@ -36,7 +34,7 @@ def i_layer_norm(arrays: Sequence[Array], attributes: Mapping[str, Any], ctx: Co
     v = np.einsum("...i,...i->...", y, y)[..., None].astype(np.int64)
     if attributes["variance_bits"] == 32:
         v = ctx.fit(v, "uint32", "sum of squares")
-    k = _root(v, attributes["sqrt_start"], attributes["sqrt_steps"], ctx)
+    k = square_root(v, ctx, "root", start=attributes["sqrt_start"], steps=attributes["sqrt_steps"])
     y *= NUMERATOR // np.maximum(k, 1)
     if attributes["product_bits"] == 32:
         y = _fit(y, "int32", "F * y", ctx)
@@ -54,22 +52,6 @@ def _deviation(x: Array, mean_rounding: Any, mean_bits: int, ctx: Context) -> Re
     y: Reals = x.astype(np.float64)
     y -= divide(s, x.shape[-1], mean_rounding)
     return _fit(y, "int16", "x - mean", ctx) if mean_bits == 16 else y
-
-
-def _root(v: Wide, start: int, steps: int, ctx: Context) -> Wide:
-    """IntSqrt of v, below 2**52; the exact root is needed only as the result or for the event."""
-    if steps == 0:
-        return _exact_root(v)
-    k = v * 0 + (start or (np.int64(1) << np.searchsorted(HALF_BITS, v, side="right")))
-    for _ in range(steps):
-        k = (k + v // np.maximum(k, 1)) // 2
-    if ctx.emit is not None:
-        ctx.record("not_converged", abs(k - _exact_root(v)) > 1, v, "root")
-    return k
-
-
-def _exact_root(v: Wide) -> Wide:
-    return np.floor(np.sqrt(v)).astype(np.int64)
 
 
 def _fit(x: Reals, dtype: str, step: str, ctx: Context) -> Reals:

@@ -54,13 +54,15 @@ def requantize(arrays: Sequence[Array], attributes: Mapping[str, Any], ctx: Cont
 
 def requantize_add(arrays: Sequence[Array], attributes: Mapping[str, Any], ctx: Context) -> Array:
     """The sum of two rescaled branches, saturated."""
+    if attributes["rounds"] != "each":
+        return REGISTRY["RequantizeAdd"].run(arrays, attributes, ctx)
     a, b = arrays
     if a.shape != b.shape:
         a, b = np.broadcast_arrays(a, b)
     how = attributes["rounding"], attributes["axis"], a.ndim
     first = scaled(a, attributes["a_multiplier"], attributes["a_shift"], *how)
     second = scaled(b, attributes["b_multiplier"], attributes["b_shift"], *how)
-    if attributes["rounds"] != "each" or first is None or second is None:
+    if first is None or second is None:
         return REGISTRY["RequantizeAdd"].run(arrays, attributes, ctx)
     return saturated(_shifted(first + second, attributes["zero_point"]), attributes["dtype"], ctx)
 

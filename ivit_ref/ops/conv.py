@@ -67,8 +67,13 @@ def quant(quants: Sequence[Quant | None], types: Sequence[TensorType], attribute
 
 
 def onnx_body(b: Body, x: Sym, weight: Sym, bias: Sym) -> Sym:
+    # ConvInteger may saturate sums of two products on processors without VNNI. Halves of the weight cannot get there.
     geometry = {name: Ref(name) for name in ("strides", "pads", "dilations", "group")}
-    return b.emit("ConvInteger", x, weight, **geometry) + b.emit("Unsqueeze", bias, b.ints([1, 2]))
+    half = b.shift_right(b.widen(weight), 1)
+    rest = b.widen(weight) - half * 2
+    halves = b.emit("ConvInteger", x, b.cast(half, "int8"), **geometry)
+    y = halves + halves + b.emit("ConvInteger", x, b.cast(rest, "int8"), **geometry)
+    return y + b.emit("Unsqueeze", bias, b.ints([1, 2]))
 
 
 @op("Conv", infer=infer, onnx_body=onnx_body, quant=quant)

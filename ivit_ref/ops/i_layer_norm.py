@@ -13,6 +13,7 @@ Semantics, for each row x of C elements; the scale of x drops out
 One step of the result is worth ``gain * sqrt(C) / 2**30``, channel by channel (it may be negative), and the bias comes in the
 same steps: ``bias = floor((beta / gain) / (sqrt(C) / 2**30))``. max(k, 1) matters where v is 0 and the start comes from the bit
 length: for a row of equal numbers, where y is 0 throughout, and for a v that wrapped to 0.
+With 17 bits of y and 31 of F, nothing on the way leaves int64.
 
 Sources
     arXiv 2207.01405, I-LayerNorm; zkkli/I-ViT models/quantization_utils/quant_modules.py, ``IntLayerNorm`` (half to even, wide,
@@ -34,7 +35,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ivit_ref.events import STRICT, Context
-from ivit_ref.integers import Ints, Wide, divide, multiply, narrow, widen
+from ivit_ref.integers import Ints, Wide, divide, narrow, widen
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops.int_sqrt import check_iteration, onnx_square_root, square_root
 from ivit_ref.ops.shiftmax import check_row
@@ -99,7 +100,7 @@ def i_layer_norm(
         v = ctx.fit(v, "uint32", "sum of squares")
     k = square_root(v, ctx, "root", start=sqrt_start, steps=sqrt_steps)
     factor = NUMERATOR // np.maximum(k, 1)
-    product = multiply(y, factor)
+    product = y * factor
     if product_bits == 32:
         product = ctx.fit(product, "int32", "F * y")
     o = divide(product, 2, halving)

@@ -6,8 +6,8 @@ Semantics, elementwise; d is broadcast to x
     y = saturate(y, dtype)
 
 Negative x and d arise only where a width was left and wrapped. ``numerator`` is 2**31 in the paper and 2**31 - 1 in the
-released codes. ``product_bits`` is the width of F * x: at 32 it must fit int32 (or wraps), at 64 C5 holds. F has few bits where
-d is near 2**31: that coarseness is the operator's.
+released codes. ``product_bits`` is the width of F * x: it must always hold C5, and at 32 also fit int32 (or wraps). F has few
+bits where d is near 2**31: that coarseness is the operator's.
 
 Sources
     arXiv 2207.01405, IntDiv with M = 31; zkkli/I-ViT models/quantization_utils/quant_modules.py, ``IntSoftmax.forward``;

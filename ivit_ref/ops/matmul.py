@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ivit_ref import dyadic
+from ivit_ref.errors import ConstraintError
 from ivit_ref.events import STRICT, Context
 from ivit_ref.integers import Ints, Wide, narrow, widen
 from ivit_ref.ir import Quant, TensorType
@@ -43,8 +44,8 @@ def infer(a: TensorType, b: TensorType, *, alpha: float) -> TensorType:
     holds = len(a.shape) >= 2 and len(b.shape) >= 2 and a.shape[-1] == b.shape[-2]
     leading = broadcast(a.shape[:-2], b.shape[:-2]) if holds else None
     if leading is None:
-        require(False, "MatMul (C2)", "the shapes must match as [..., i, k] and [..., k, j]", f"{a} and {b}")
-        raise AssertionError
+        must = "the shapes must match as [..., i, k] and [..., k, j]"
+        raise ConstraintError("MatMul (C2)" + f": {must}, but found {a} and {b}")
     require(math.isfinite(alpha) and alpha > 0, "MatMul (C3)", "alpha must be finite and positive", alpha)
     return TensorType("int32", (*leading, a.shape[-2], b.shape[-1]))
 

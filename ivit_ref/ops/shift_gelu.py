@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ivit_ref import dyadic
 from ivit_ref.events import STRICT, Context
-from ivit_ref.integers import Ints, Wide, narrow, widen
+from ivit_ref.integers import Ints, Wide, multiply, narrow, widen
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops.int_div import check_division, divide, onnx_divide
 from ivit_ref.ops.shift_exp import check_unit, exponential, onnx_exponential
@@ -101,4 +101,4 @@ def shift_gelu(
     e_m = exponential(-m, ctx, "e_m", i0=i0, n=n, clamp=clamp, half=half, quotient=quotient, exp_bits=exp_bits)
     s = total(e + e_m, ctx, sum)
     sigma = divide(e, s, ctx, numerator=numerator, out_bits=out_bits, product_bits=product_bits)
-    return narrow(ctx.fit(wide * sigma, "int32", "x * sigma"), "int32")
+    return narrow(ctx.fit(multiply(wide, sigma, "x * sigma"), "int32", "x * sigma"), "int32")

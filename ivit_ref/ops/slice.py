@@ -30,9 +30,8 @@ def infer(x: TensorType, *, axis: int, start: int, stop: int) -> TensorType:
     """The dtype of x, stop - start long along the axis."""
     require_integer("Slice (C1)", "x", x)
     length = x.shape[axis] if 0 <= axis < len(x.shape) else None
-    if not isinstance(length, int):
-        require(False, "Slice (C2)", f"axis must be a place of known length in {x}", axis)
-        raise AssertionError
+    require(isinstance(length, int), "Slice (C2)", f"axis must be a place of known length in {x}", axis)
+    assert isinstance(length, int)
     must = f"start and stop must be 0 <= start < stop <= {length}"
     require(0 <= start < stop <= length, "Slice (C3)", must, f"{start} and {stop}")
     return TensorType(x.dtype, (*x.shape[:axis], stop - start, *x.shape[axis + 1 :]))

@@ -573,7 +573,7 @@ def test_wrong_use(arguments: list[str], capsys: Capture) -> None:
     assert caught.value.code == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert "usage: ivit-ref" in err
+    assert "--help)" in err
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ INT32_MAX = 2**31 - 1
 def summands(total: int) -> Array:
     """As few int16 of one sign as add up to the total."""
     count, rest = divmod(abs(total), 2**15 - 1)
-    return np.array([2**15 - 1] * count + [rest], np.int16) * np.int16(1 if total > 0 else -1)
+    sign = 1 if total > 0 else -1
+    return np.array([sign * (2**15 - 1)] * count + [sign * rest], np.int16)
 
 
 def ones(count: int) -> Array:
