@@ -337,6 +337,11 @@ def test_damaged_headers(tmp_path: Path) -> None:
             assert again is None or again.nbytes == 6
 
 
+def test_one_name_twice(tmp_path: Path) -> None:
+    data = zipped({"a.npy": npy_of(SOME["a"]), "b.npy": npy_of(SOME["a"])}).replace(b"b.npy", b"a.npy")
+    assert "twice" in refused_bytes(read_npz, data, tmp_path)
+
+
 def test_encrypted_archive(tmp_path: Path) -> None:
     data = bytearray(zipped({"a.npy": npy_of(SOME["a"])}))
     data[data.index(b"PK\x03\x04") + 6] |= 1
@@ -390,6 +395,19 @@ def test_write_onto_a_folder(tmp_path: Path) -> None:
     with pytest.raises(FileError):
         write_npz(tmp_path / "folder", SOME)
     assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
+
+
+@pytest.mark.parametrize("path", ["", ".", "/", "/dev/null"])
+def test_write_onto_what_is_no_file(path: str) -> None:
+    with pytest.raises(FileError, match="must be a place that can be written"):
+        write_npz(path, SOME)
+
+
+def test_write_follows_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    write_npz(tmp_path / "link", SOME)
+    assert (tmp_path / "link").is_symlink()
+    assert set(read_npz(tmp_path / "target")) == set(SOME)
 
 
 def test_write_replaces_what_was_there(tmp_path: Path) -> None:

@@ -487,6 +487,9 @@ BAD: dict[str, tuple[Bad, str]] = {
     "too few labels": (lambda f: run_on(f, labels=np.zeros(COUNT - 1, int)), "'labels' must be 20 integers"),
     "labels in two axes": (lambda f: run_on(f, labels=np.zeros((COUNT, 1), int)), "'labels' must be 20 integers"),
     "labels that are floats": (lambda f: run_on(f, labels=np.zeros(COUNT)), "'labels' must be 20 integers"),
+    "labels beyond the classes": (lambda f: run_on(f, labels=np.full(COUNT, 10)), "classes from 0 to 9"),
+    "labels below the classes": (lambda f: run_on(f, labels=np.full(COUNT, -1)), "classes from 0 to 9"),
+    "logits with NaN": (lambda f: run_on(f, logits=some(COUNT, 10) * np.nan), "'logits'"),
     "logits of another shape": (lambda f: run_on(f, logits=some(COUNT, 9)), "'logits' must have shape [20, 10]"),
     "logits that are text": (lambda f: run_on(f, logits=np.full((COUNT, 10), "a")), "'logits'"),
     "logits that are records": (lambda f: run_on(f, logits=np.zeros((COUNT, 10), [("a", "i4")])), "'logits'"),
@@ -504,6 +507,11 @@ BAD: dict[str, tuple[Bad, str]] = {
     "no folder for the outputs": (lambda f: [*run_on(f)[:4], "--out", f / "none" / "out.npz"], "can be written"),
     "a folder for the outputs": (lambda f: [*run_on(f)[:4], "--out", f], "can be written"),
     "a name too long for the outputs": (lambda f: [*run_on(f)[:4], "--out", f / ("x" * 300)], "can be written"),
+    "no name for the outputs": (lambda f: [*run_on(f)[:4], "--out", ""], "--out"),
+    "a device for the outputs": (lambda f: [*run_on(f)[:4], "--out", "/dev/null"], "can be written"),
+    "the images for the outputs": (lambda f: [*run_on(f)[:4], "--out", f / "given.npz"], "--out"),
+    "an input for the outputs": (lambda f: [*run_input(f, some(2, 1, 8, 8))[:4], "--out", f / "x.npy"], "--out"),
+    "the graph for the outputs": (lambda f: [*run_graph(f, GRAPH.read_bytes())[:4], "--out", f / "bad.onnx"], "--out"),
     "a graph to inspect": (lambda f: ["inspect", f / "none.onnx"], "no such file"),
     "an unknown operator to print": (lambda f: ["ops", "Softplus"], "'Softplus'"),
     "no heads": (lambda f: convert_with(f, "--image-size", "4x6"), "--num-heads: must be given"),
@@ -533,7 +541,7 @@ BAD: dict[str, tuple[Bad, str]] = {
 @pytest.mark.parametrize(("bad", "part"), BAD.values(), ids=BAD)
 def test_bad_input(bad: Bad, part: str, tmp_path: Path, capsys: Capture) -> None:
     arguments = bad(tmp_path)
-    before = sorted(tmp_path.rglob("*"))
+    before = contents(tmp_path)
     assert command(*arguments) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -541,7 +549,12 @@ def test_bad_input(bad: Bad, part: str, tmp_path: Path, capsys: Capture) -> None
     assert err.endswith("\n")
     assert err.count("\n") == 1
     assert part in err
-    assert sorted(tmp_path.rglob("*")) == before
+    assert contents(tmp_path) == before
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Every file of a folder, with what is in it."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("suffix", [".json", ".onnxtxt", ".textproto"])
@@ -573,7 +586,9 @@ def test_wrong_use(arguments: list[str], capsys: Capture) -> None:
     assert caught.value.code == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert "--help)" in err
+    assert err.startswith("ivit-ref: ")
+    assert err.endswith("--help)\n")
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -626,6 +641,18 @@ def test_program_refuses_in_one_line(tmp_path: Path) -> None:
 def test_program_tells_its_version() -> None:
     done = program("--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"ivit-ref {ivit_ref.__version__}\n", "")
+
+
+def test_program_whose_report_finds_no_room() -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full here")
+    line = [sys.executable, "-m", "ivit_ref", "ops"]
+    with full.open("w") as stream:
+        done = subprocess.run(line, cwd=ROOT, stdout=stream, stderr=subprocess.PIPE, text=True, check=False, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.startswith("ivit-ref: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_program_whose_reader_leaves() -> None:

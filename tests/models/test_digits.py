@@ -199,6 +199,10 @@ def edited(config: ViTConfig, seed: int) -> dict[str, Array]:
             arrays[bias] = np.float32(rng.integers(-(2**29), 2**29, array.shape) >> rng.integers(0, 29, array.shape))
         elif key.endswith("act_scaling_factor"):
             arrays[key] = np.float32(array * 2 ** rng.uniform(-2, 1))
+    for i in range(config.depth):
+        # Where the reciprocal of a step is next to an integer, i0 shows in which precision it was formed.
+        arrays[f"blocks.{i}.attn.qact_attn1.act_scaling_factor"] = np.float32(1 / rng.integers(5, 60))
+        arrays[f"blocks.{i}.mlp.qact_gelu.act_scaling_factor"] = np.float32(1 / (1.702 * rng.integers(5, 60)))
     for key, step in (("cls_token", "patch_embed.qact"), ("pos_embed", "qact_pos")):
         arrays[key] = ties(rng, arrays[key].shape, arrays[f"{step}.act_scaling_factor"], 2000)
     return arrays

@@ -168,6 +168,16 @@ def shiftmax_extremes() -> Iterator[Call]:
         for dtype in ("int8", "int32"):
             yield (np.stack(signed_rows(dtype)[1:3]),), dict(attributes)
             yield (ends(dtype),), dict(attributes)
+    yield from sums_beyond_doubles()
+
+
+def sums_beyond_doubles() -> Iterator[Call]:
+    """Exponentials that add up to an odd number above 2**53, of which only the low 32 bits are left."""
+    (first, *_) = exponentials()
+    widest = {**first, "i0": 2**15, "n": 31, "clamp": False, "sum": "int32", "numerator": 2**31 - 1}
+    division = {"product_bits": 64, "out_bits": 31, "dtype": "int32"}
+    for small in (-697444, -697441, -697439):
+        yield (np.array([0] * 200 + [small], np.int32),), {**widest, **division}
 
 
 def shift_gelu_extremes() -> Iterator[Call]:

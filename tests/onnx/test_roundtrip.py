@@ -625,9 +625,13 @@ def test_quants_that_are_wrong(text: str, tmp_path: Path) -> None:
 
 
 def test_value_without_quant_is_of_unknown_meaning(graph: Graph) -> None:
+    """Where what a step is worth is a choice, it may be unknown; where it follows, it may not be left out."""
     model = to_model(graph)
+    del value_info(model, "requantize").metadata_props[:]
+    assert from_model(model).values["requantize"].quant is None
     del value_info(model, "quantize").metadata_props[:]
-    assert from_model(model).values["quantize"].quant is None
+    with pytest.raises(GraphError, match=r"^node 'quantize' \(Quantize\) \(V4\): .* but found no scale$"):
+        from_model(model)
 
 
 NAMES = ("small", "Linear", "softmax", "weight", "image", "ai.ivit.source", "tests", "ai.ivit.quant", "half_even", "rounding")
