@@ -9,7 +9,7 @@ nothing stops one but a sum of exponentials that is 0 (``IntDiv (C2)``).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import log2, prod
+from math import prod
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -107,12 +107,6 @@ def has_unit(x: Value) -> bool:
     return is_plain(x) and x.quant is not None and SMALLEST_UNIT <= x.quant.scale[0] <= 1 and known(x.type.shape[-1])
 
 
-def ratio_bits(x: Value, target: Quant) -> float:
-    """How many bits the smallest ratio of scales is below one."""
-    assert x.quant is not None
-    return max(log2(target.scale[0] / abs(s)) for s in x.quant.scale)
-
-
 # --- Steps: each takes a value that it applies to, and gives a new one
 
 
@@ -184,9 +178,7 @@ def add(d: Drawing, x: Value) -> Value:
         quant = Quant(scales, axis=len(tail) - 1 if per_channel else None)
         others.append(d.constant("int16", lengths(tail), quant))
     dtype, other = d.choose(["int16", "int8"]), d.choose(others or [x])
-    quant = meaning(d, dtype)
-    rounds = d.choose(["each", "once"]) if max(ratio_bits(x, quant), ratio_bits(other, quant)) < 20 else "each"
-    return d.node("RequantizeAdd", x, other, quant=quant, rounds=rounds, dtype=dtype)
+    return d.node("RequantizeAdd", x, other, quant=meaning(d, dtype), rounds=d.choose(["each", "once"]), dtype=dtype)
 
 
 def reshape(d: Drawing, x: Value) -> Value:

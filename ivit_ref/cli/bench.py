@@ -19,6 +19,10 @@ from ivit_ref.models import DEIT_TINY, random_vit
 from ivit_ref.models.float_vit import float_vit
 
 
+PAUSE = 0.1
+"""Seconds before each timed run: the threads of one library spin for a while after its run, and would slow down the other."""
+
+
 def register(commands: Commands) -> None:
     """Declare the command."""
     parser = commands.add_parser("bench", help="time an integer DeiT-Tiny against ONNX Runtime's float", description=__doc__)
@@ -61,6 +65,7 @@ def in_turn(functions: list[Callable[[], object]], runs: int) -> list[list[float
     progress = Progress(runs, "runs")
     for number in range(-1, runs):
         for function, milliseconds in zip(functions, times, strict=True):
+            time.sleep(PAUSE)
             start = time.perf_counter()
             function()
             if number >= 0:
