@@ -18,7 +18,6 @@ from ivit_ref.ir import Array
 from ivit_ref.models import DEIT_TINY, random_vit
 from ivit_ref.models.float_vit import float_vit
 
-
 PAUSE = 0.1
 """Seconds before each timed run: the threads of one library spin for a while after its run, and would slow down the other."""
 
