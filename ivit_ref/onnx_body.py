@@ -8,6 +8,9 @@ Which operators are used, and why: ONNX Runtime 1.31 gets int64 ``Max``, ``Min``
 adds up int64 ``ReduceSum`` in doubles and saturates int32 ``ReduceSum``; ``Div`` on negative integers changed its meaning in
 2026; ``BitShift`` is unsigned. So clamps are ``Where(Less)``, sums are split into halves that stay exact in a double,
 divisions see non-negative or divisible operands only, and shifts are products with and exact quotients by powers of two.
+
+Names matter too: ONNX Runtime 1.31 aborts on a model-local function called ``Gather`` that has one input, whatever its domain,
+and onnx's ReferenceEvaluator takes the attributes that a schema requires from the name of the operator alone.
 """
 
 from __future__ import annotations
@@ -157,6 +160,16 @@ class Body:
     def shift_right(self, x: Sym, k: int) -> Sym:
         """``x >> k``."""
         return self.floor_divide(x, 1 << k)
+
+    def digits(self, x: Sym, bits: int, dtypes: Sequence[str]) -> list[tuple[Sym, int]]:
+        """``x`` as digits of so many bits, each with what its place is worth; the last one keeps the sign."""
+        rest, found = self.widen(x), []
+        for place, dtype in enumerate(dtypes):
+            last = place == len(dtypes) - 1
+            digit = rest if last else self.emit("Mod", rest, 1 << bits)
+            found.append((self.cast(digit, dtype), 1 << (bits * place)))
+            rest = rest if last else self.shift_right(rest, bits)
+        return found
 
     def floor_scale(self, x: Sym, e: Sym, largest_exponent: Sym) -> Sym:
         """``floor(x * 2**e)`` for ``x >= 0``, but at most ``2**62``."""

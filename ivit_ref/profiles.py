@@ -22,6 +22,7 @@ Half = Literal["keep", "drop"]
 Quotient = Literal["floor", "truncate"]
 Sum = Literal["exact", "clamped", "int32"]
 Sigmoid = Literal["folded", "shifts"]
+MeanRounding = Literal["half_even", "half_away", "truncate"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Profile:
     product_bits: Literal[32, 64]
     softmax_out_bits: int
     sigmoid: Sigmoid
-    mean_rounding: Literal["half_even", "truncate"]
+    mean_rounding: MeanRounding
     mean_bits: Literal[16, 64]
     variance_bits: Literal[32, 64]
     sqrt_start: int

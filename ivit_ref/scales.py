@@ -16,7 +16,7 @@ Quants = Sequence["Quant | None"]
 def follow_from_scales(
     op: str, attributes: Mapping[str, Attribute], inputs: Quants, types: Sequence[TensorType], output: Quant | None
 ) -> Attributes:
-    """The dyadic numbers of ``Requantize`` and ``RequantizeAdd``, the scales of ``Dequantize``; nothing for other operators.
+    """The dyadic numbers of ``Requantize`` and ``RequantizeAdd``, the scales of ``Dequantize``, the zero point of ``Center``.
 
     Nothing follows where a scale is not known.
     """
@@ -25,6 +25,8 @@ def follow_from_scales(
         return {}
     if op == "Dequantize":
         return {"scale": known[0].scale, "axis": known[0].axis or 0, "zero_point": known[0].zero_point}
+    if op == "Center":
+        return {"zero_point": known[0].zero_point}
     if op not in ("Requantize", "RequantizeAdd") or output is None:
         return {}
     followed: Attributes = {"axis": _common_axis(op, known, types, output), "zero_point": output.zero_point}

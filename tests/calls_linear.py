@@ -17,6 +17,7 @@ NARROW = ("int8", "uint8", "int16")
 ACCUMULATORS = ("int8", "uint8", "int16", "int32")
 RESULTS = ("int8", "uint8", "int16", "uint16", "int32")
 EDGES = ("int8", "uint8", "int16", "uint16")
+WEIGHTS = ("int8", "int16")
 INTEGERS = ("bool", "int8", "uint8", "int16", "uint16", "int32", "int64")
 
 LARGEST_MULTIPLIER = 2**31 - 1
@@ -72,7 +73,7 @@ def broadcastable(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[tuple[int, .
 
 @st.composite
 def matmuls(draw: st.DrawFn) -> Call:
-    a_dtype, b_dtype = draw(st.sampled_from(NARROW)), draw(st.sampled_from(NARROW))
+    a_dtype, b_dtype = draw(st.permutations([draw(st.sampled_from(ACCUMULATORS)), draw(st.sampled_from(NARROW))]))
     rows, inner, columns = draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(st.integers(1, 3))
     a_leading, b_leading = broadcastable(draw, draw(shapes(0, 2, 2)))
     a_elements = b_elements = None
@@ -93,10 +94,11 @@ def biases() -> st.SearchStrategy[int]:
 
 @st.composite
 def linears(draw: st.DrawFn) -> Call:
-    dtype = draw(st.sampled_from(NARROW))
+    dtype = draw(st.sampled_from(ACCUMULATORS))
     inner, outputs = draw(st.integers(1, 5)), draw(st.integers(1, 4))
     x = filled(draw, dtype, (*draw(shapes(0, 2, 3)), inner))
-    return (x, filled(draw, "int8", (outputs, inner)), filled(draw, "int32", (outputs,), biases())), {}
+    weight = filled(draw, draw(st.sampled_from(WEIGHTS)), (outputs, inner))
+    return (x, weight, filled(draw, "int32", (outputs,), biases())), {}
 
 
 @st.composite
@@ -108,8 +110,8 @@ def convs(draw: st.DrawFn) -> Call:
     pads = draw(st.lists(st.integers(0, 2), min_size=4, max_size=4))
     spans = [dilations[i] * (kernel[i] - 1) + 1 for i in (0, 1)]
     image = [max(1, spans[i] - pads[i] - pads[i + 2]) + draw(st.integers(0, 2)) for i in (0, 1)]
-    x = filled(draw, draw(st.sampled_from(["int8", "uint8"])), (draw(st.integers(1, 2)), group * per_group, *image))
-    weight = filled(draw, "int8", (group * per_output, per_group, *kernel))
+    x = filled(draw, draw(st.sampled_from(ACCUMULATORS)), (draw(st.integers(1, 2)), group * per_group, *image))
+    weight = filled(draw, draw(st.sampled_from(WEIGHTS)), (group * per_output, per_group, *kernel))
     bias = filled(draw, "int32", (group * per_output,), biases())
     geometry = {"strides": tuple(strides), "pads": tuple(pads), "dilations": tuple(dilations), "group": group}
     return (x, weight, bias), geometry
@@ -215,7 +217,8 @@ def quantizes(draw: st.DrawFn) -> Call:
     elements = halves | float32s() | largest | st.sampled_from([0.0, -0.0, 2.0**-149, -(2.0**-149)])
     count = math.prod(shape)
     x = np.array(draw(st.lists(elements, min_size=count, max_size=count)), np.float32).reshape(shape)
-    return (x,), {"scale": scale, "zero_point": zero_points(draw, dtype), "dtype": dtype}
+    division = draw(st.sampled_from(["reciprocal", "direct"]))
+    return (x,), {"scale": scale, "zero_point": zero_points(draw, dtype), "dtype": dtype, "division": division}
 
 
 @st.composite
@@ -232,6 +235,105 @@ def dequantizes(draw: st.DrawFn) -> Call:
         "zero_point": draw(st.sampled_from([0, 2**16, -(2**16)]) | st.integers(-(2**16), 2**16)),
     }
     return (filled(draw, dtype, shape),), attributes
+
+
+@st.composite
+def centers(draw: st.DrawFn) -> Call:
+    dtype = draw(st.sampled_from(EDGES))
+    low, high = bounds(dtype)
+    zero_point = zero_points(draw, dtype)
+    fits = low - zero_point >= -(2**15) and high - zero_point <= 2**15 - 1
+    result = draw(st.sampled_from(["int16", "int32"] if fits else ["int32"]))
+    return (filled(draw, dtype, draw(shapes(0, 3))),), {"zero_point": zero_point, "dtype": result}
+
+
+def factors() -> st.SearchStrategy[float]:
+    """Float32 numbers of either sign, never zero."""
+    return st.sampled_from([1.0, -1.0, 2.0**-149, -LARGEST_FLOAT32]) | float32s().filter(bool)
+
+
+@st.composite
+def rescales(draw: st.DrawFn) -> Call:
+    dtype, shape = draw(st.sampled_from(INTEGERS)), draw(shapes(0, 3))
+    axis = draw(st.integers(0, max(0, len(shape) - 1)))
+    count = channels(draw, shape, axis) if shape else 1
+    alpha = tuple(draw(st.lists(factors(), min_size=count, max_size=count)))
+    return (filled(draw, dtype, shape),), {"alpha": alpha, "axis": axis}
+
+
+@st.composite
+def muls(draw: st.DrawFn) -> Call:
+    a_dtype, b_dtype = draw(st.sampled_from(ACCUMULATORS)), draw(st.sampled_from(ACCUMULATORS))
+    a_shape, b_shape = broadcastable(draw, draw(shapes(0, 3, 3)))
+    a_elements = b_elements = None
+    kind = draw(st.sampled_from(["any", "limits", "near"]))
+    if kind == "limits":
+        # -(2**16) * 2**15 is the least int32, and what has the other sign is just beyond the largest.
+        a_dtype = b_dtype = "int32"
+        a_elements = st.sampled_from([2**16, -(2**16), 2**31 - 1, -(2**31)])
+        b_elements = draw(st.sampled_from([st.just(1), st.just(-1), st.just(2**15), st.sampled_from([1, -1, 2**15, -(2**15)])]))
+    if kind == "near":
+        # 46340 * 46340 is the largest square within int32.
+        a_dtype = b_dtype = "int32"
+        near = st.integers(-1, 1)
+        powers = st.builds(lambda sign, e, k: sign * 2**e + k, st.sampled_from([-1, 1]), st.integers(14, 17), near)
+        roots = st.builds(lambda sign, k: sign * (46340 + k), st.sampled_from([-1, 1]), near)
+        a_elements = b_elements = powers | roots | st.sampled_from([-(2**31), 2**31 - 1, -1, 1])
+    return (filled(draw, a_dtype, a_shape, a_elements), filled(draw, b_dtype, b_shape, b_elements)), {}
+
+
+@st.composite
+def clips(draw: st.DrawFn) -> Call:
+    dtype = draw(st.sampled_from(RESULTS))
+    low, high = sorted((draw(values(dtype)), draw(values(dtype))))
+    near = st.sampled_from([low, high]) | st.integers(max(low - 2, bounds(dtype)[0]), min(high + 2, bounds(dtype)[1]))
+    return (filled(draw, dtype, draw(shapes(0, 3)), values(dtype) | near),), {"low": low, "high": high}
+
+
+@st.composite
+def reduce_sums(draw: st.DrawFn) -> Call:
+    dtype, shape = draw(st.sampled_from(ACCUMULATORS)), draw(shapes(1, 4, 3))
+    axes = draw(st.lists(st.integers(0, len(shape) - 1), min_size=1, unique=True).map(sorted))
+    elements = None
+    if draw(st.booleans()):
+        # Two halves of the least int32 are just within it, two of 2**30 just beyond the largest.
+        dtype = "int32"
+        elements = st.sampled_from([-(2**30), 2**30 - 1, 2**30, -1, 0, 1]) | st.sampled_from([-(2**31), 2**31 - 1, 0])
+    return (filled(draw, dtype, shape, elements),), {"axes": tuple(axes)}
+
+
+@st.composite
+def max_pools(draw: st.DrawFn) -> Call:
+    dtype = draw(st.sampled_from(["int8", "uint8"]))
+    kernel = [draw(st.integers(1, 3)), draw(st.integers(1, 3))]
+    strides = [draw(st.integers(1, 3)), draw(st.integers(1, 3))]
+    dilations = [draw(st.integers(1, 3)), draw(st.integers(1, 3))]
+    spans = [dilations[i] * (kernel[i] - 1) + 1 for i in (0, 1)]
+    pads = [draw(st.integers(0, spans[i % 2] - 1)) for i in range(4)]
+    least = [max(dilations[i], spans[i] - pads[i] - pads[i + 2]) for i in (0, 1)]
+    image = [least[i] + draw(st.integers(0, 2)) for i in (0, 1)]
+    shape = (draw(st.integers(1, 2)), draw(st.integers(1, 2)), *image)
+    geometry = {"kernel_shape": kernel, "strides": strides, "pads": pads, "dilations": dilations}
+    lowest = st.just(bounds(dtype)[0])
+    x = filled(draw, dtype, shape, draw(st.sampled_from([values(dtype), values(dtype) | lowest, lowest])))
+    return (x,), {name: tuple(numbers) for name, numbers in geometry.items()}
+
+
+@st.composite
+def wheres(draw: st.DrawFn) -> Call:
+    dtype = draw(st.sampled_from(INTEGERS))
+    first, second = broadcastable(draw, draw(shapes(0, 3, 3)))
+    third = draw(st.sampled_from([first, second, ()]))
+    condition, x, y = draw(st.permutations([first, second, third]))
+    return (filled(draw, "bool", condition), filled(draw, dtype, x), filled(draw, dtype, y)), {}
+
+
+@st.composite
+def takes(draw: st.DrawFn) -> Call:
+    dtype, shape = draw(st.sampled_from(INTEGERS)), draw(shapes(1, 4, 3))
+    axis = draw(st.integers(0, len(shape) - 1))
+    indices = draw(st.lists(st.integers(0, shape[axis] - 1), min_size=1, max_size=5))
+    return (filled(draw, dtype, shape),), {"axis": axis, "indices": tuple(indices)}
 
 
 @st.composite
@@ -295,6 +397,14 @@ CALLS: dict[str, st.SearchStrategy[Call]] = {
     "RequantizeAdd": requantize_adds(),
     "Quantize": quantizes(),
     "Dequantize": dequantizes(),
+    "Center": centers(),
+    "Rescale": rescales(),
+    "Mul": muls(),
+    "Clip": clips(),
+    "ReduceSum": reduce_sums(),
+    "MaxPool": max_pools(),
+    "Where": wheres(),
+    "Take": takes(),
     "Reshape": reshapes(),
     "Transpose": transposes(),
     "Concat": concats(),

@@ -142,7 +142,7 @@ def i_layer_norm_attributes(draw: st.DrawFn) -> Attributes:
     """Those of ILayerNorm, each on its own."""
     start, steps = draw(iterations())
     return {
-        "mean_rounding": draw(st.sampled_from(["half_even", "truncate"])),
+        "mean_rounding": draw(st.sampled_from(["half_even", "half_away", "truncate"])),
         "mean_bits": draw(st.sampled_from([16, 64])),
         "variance_bits": draw(st.sampled_from([32, 64])),
         "sqrt_start": start,

@@ -62,7 +62,10 @@ class Drawing:
         return self.builder.constant(f"constant_{len(self.builder.constants)}", data, quant)
 
 
-PASSES_ON = ("Reshape", "Transpose", "Slice", "Concat", "Expand", "MatMul")
+PASSES_ON = (
+    *("Reshape", "Transpose", "Slice", "Take", "Concat", "Expand"),
+    *("MatMul", "Mul", "Rescale", "ReduceSum"),
+)
 """Operators whose result has the dtype or the scale of a Shiftmax that they read, which its profile chooses."""
 
 
@@ -107,6 +110,12 @@ def has_unit(x: Value) -> bool:
     return is_plain(x) and x.quant is not None and SMALLEST_UNIT <= x.quant.scale[0] <= 1 and known(x.type.shape[-1])
 
 
+def is_image(x: Value) -> bool:
+    """Bytes of four axes with a known size, whose order is that of what they mean."""
+    keeps_order = x.quant is None or (x.quant.axis in (None, 0, 1) and min(x.quant.scale) > 0)
+    return x.type.dtype in ("int8", "uint8") and len(x.type.shape) == 4 and known(*x.type.shape[1:]) and keeps_order
+
+
 # --- Steps: each takes a value that it applies to, and gives a new one
 
 
@@ -121,6 +130,74 @@ def linear(d: Drawing, x: Value) -> Value:
     weight = d.constant("int8", (outputs, *inputs), Quant(scales, axis=axis))
     bias = d.constant("int32", (outputs,), Quant(steps, axis=axis), d.choose([2**10, 2**31 - 1]))
     return d.node("Linear", x, weight, bias)
+
+
+def center(d: Drawing, x: Value) -> Value:
+    numbers = {} if x.quant else {"zero_point": d.draw(st.integers(0, 9))}
+    return d.node("Center", x, dtype=d.choose(["int16", "int32"] if x.type.dtype.endswith("8") else ["int32"]), **numbers)
+
+
+def rescale(d: Drawing, x: Value) -> Value:
+    """By one number, or by one for each channel."""
+    axes = [i for i, n in enumerate(x.type.shape) if known(n) and (x.quant is None or x.quant.axis in (None, i))]
+    axis = d.choose([0, *axes])
+    channels = lengths(x.type.shape[axis : axis + 1])
+    count = d.choose([1, *channels]) if axis in axes else 1
+    return d.node("Rescale", x, alpha=tuple(d.choose([0.5, 2.0, -1.0, 0.75]) for _ in range(count)), axis=axis)
+
+
+def mul(d: Drawing, x: Value) -> Value:
+    """With itself, with a value of the same shape, or with a constant."""
+    shape = x.type.shape
+    others = [x, *(y for y in d.pool if is_plain(y) and y.type.dtype in NARROW and y.type.shape == shape)]
+    tail = shape[d.draw(st.integers(0, len(shape))) :]
+    if known(*tail):
+        others.append(d.constant(d.choose(["int16", "uint8"]), lengths(tail), Quant((d.scale(),))))
+    pair = x, d.choose(others)
+    return d.node("Mul", *d.choose([pair, pair[::-1]]))
+
+
+def clip(d: Drawing, x: Value) -> Value:
+    low, high = int(np.iinfo(x.type.dtype).min), int(np.iinfo(x.type.dtype).max)
+    bounds = d.draw(st.lists(st.sampled_from([low, 0, high]) | st.integers(max(low, -50), 50), min_size=2, max_size=2))
+    return d.node("Clip", x, low=min(bounds), high=max(bounds))
+
+
+def free_axes(x: Value) -> list[int]:
+    """Axes of known length along which no scales go."""
+    return [i for i, n in enumerate(x.type.shape) if known(n) and (x.quant is None or x.quant.axis != i)]
+
+
+def reduce_sum(d: Drawing, x: Value) -> Value:
+    axes = d.draw(st.lists(st.sampled_from(free_axes(x)), min_size=1, unique=True))
+    return d.node("ReduceSum", x, axes=tuple(sorted(axes)))
+
+
+def max_pool(d: Drawing, x: Value) -> Value:
+    image = lengths(x.type.shape[2:])
+    kernel = [d.draw(st.integers(1, n)) for n in image]
+    dilations = [d.draw(st.integers(1, n)) if k == 1 or n > 2 else 1 for n, k in zip(image, kernel, strict=True)]
+    spans = [a * (k - 1) + 1 for a, k in zip(dilations, kernel, strict=True)]
+    lacking = [max(0, span - n) for span, n in zip(spans, image, strict=True)]
+    ends = [d.draw(st.integers(lacking[i], spans[i] - 1)) for i in (0, 1)]
+    pads = (*(d.draw(st.integers(0, span - 1)) for span in spans), *ends)
+    strides = (d.draw(st.integers(1, 2)), d.draw(st.integers(1, 2)))
+    return d.node("MaxPool", x, kernel_shape=tuple(kernel), strides=strides, pads=pads, dilations=tuple(dilations))
+
+
+def where(d: Drawing, x: Value) -> Value:
+    """With a constant of the same meaning, as a constant mask says that lacks the leading axes."""
+    tails = [x.type.shape[i:] for i in range(len(x.type.shape) + 1) if known(*x.type.shape[i:])]
+    other = d.constant(x.type.dtype, lengths(d.choose(tails)), x.quant)
+    mask = np.random.default_rng(d.draw(st.integers(0, 2**32 - 1))).random(lengths(d.choose(tails))) < 0.5
+    condition = d.builder.constant(f"constant_{len(d.builder.constants)}", np.asarray(mask))
+    return d.node("Where", condition, *d.choose([(x, other), (other, x)]))
+
+
+def take(d: Drawing, x: Value) -> Value:
+    axis = d.choose([i for i, n in enumerate(x.type.shape) if known(n)])
+    (length,) = lengths((x.type.shape[axis],))
+    return d.node("Take", x, axis=axis, indices=tuple(d.draw(st.lists(st.integers(0, length - 1), min_size=1, max_size=4))))
 
 
 def matmul(d: Drawing, x: Value) -> Value:
@@ -203,12 +280,8 @@ def slice_(d: Drawing, x: Value) -> Value:
     return d.node("Slice", x, axis=axis, start=start, stop=d.draw(st.integers(start + 1, length)))
 
 
-def concat_axes(x: Value) -> list[int]:
-    return [i for i, n in enumerate(x.type.shape) if known(n) and (x.quant is None or x.quant.axis != i)]
-
-
 def concat(d: Drawing, x: Value) -> Value:
-    axis = d.choose(concat_axes(x))
+    axis = d.choose(free_axes(x))
     others = [x]
     if known(*x.type.shape) and x.name not in d.profiled:
         longer = (*x.type.shape[:axis], d.draw(st.integers(1, 3)), *x.type.shape[axis + 1 :])
@@ -254,22 +327,31 @@ STEPS: dict[Step, Applies] = {
     reshape: lambda d, x: True,
     transpose: lambda d, x: True,
     slice_: lambda d, x: any(known(n) for n in x.type.shape),
-    concat: lambda d, x: prod(lengths(x.type.shape)) <= 128 and bool(concat_axes(x)),
+    concat: lambda d, x: prod(lengths(x.type.shape)) <= 128 and bool(free_axes(x)),
     expand: lambda d, x: True,
     lookup: lambda d, x: x.type.dtype in ("int8", "uint8") and x.name not in d.profiled,
+    center: lambda d, x: x.type.dtype in NARROW and x.name not in d.profiled,
+    rescale: lambda d, x: True,
+    mul: lambda d, x: x.type.dtype in NARROW and is_plain(x),
+    clip: lambda d, x: x.type.dtype in ACCUMULATORS and x.name not in d.profiled,
+    reduce_sum: lambda d, x: x.type.dtype in ACCUMULATORS and (x.quant is None or is_symmetric(x)) and bool(free_axes(x)),
+    max_pool: lambda d, x: is_image(x) and x.name not in d.profiled,
+    where: lambda d, x: x.name not in d.profiled and (x.quant is None or x.quant.axis is None),
+    take: lambda d, x: any(known(n) for n in x.type.shape),
     dequantize: lambda d, x: x.type.dtype in (*ACCUMULATORS, "uint16"),
 }
 
 
 def _source(d: Drawing, name: str, batch: Dim) -> Value:
     """An input: quantized from float, or integers as they come, of known or of unknown meaning."""
-    shape = (batch, *d.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)))
+    shape = (batch, *(d.draw(st.integers(1, 4)) for _ in range(d.choose([1, 2, 3, 3]))))
     dtype = d.choose(["int8", "int16", "uint8"])
     kind = d.choose(["float", "integer", "integer", "unknown"])
     if kind == "float":
         q = meaning(d, dtype)
         x = d.builder.input(name, "float32", shape)
-        return d.node("Quantize", x, scale=q.scale[0], zero_point=q.zero_point, dtype=dtype)
+        division = d.choose(["reciprocal", "direct"])
+        return d.node("Quantize", x, scale=q.scale[0], zero_point=q.zero_point, dtype=dtype, division=division)
     return d.builder.input(name, dtype, shape, meaning(d, dtype) if kind == "integer" else None)
 
 
@@ -281,7 +363,8 @@ def graphs(draw: st.DrawFn, largest: int = 8) -> Graph:
     d.pool = [_source(d, name, batch) for name in d.choose([["x"], ["x", "y"]])]
     for _ in range(draw(st.integers(1, largest))):
         x = d.choose([d.pool[-1], *d.pool])
-        step = d.choose([step for step, applies in STEPS.items() if applies(d, x)])
+        steps = [step for step, applies in STEPS.items() if applies(d, x)]
+        step = max_pool if max_pool in steps and d.choose([False, False, False, True]) else d.choose(steps)
         result = step(d, x)
         if step is not dequantize:
             d.pool.append(result)

@@ -351,7 +351,7 @@ def test_a_node_that_stops_the_run_does_not_finish(engine: Engine) -> None:
 def test_a_float_that_is_no_number_is_refused_at_its_node(engine: Engine) -> None:
     b = GraphBuilder("edge", "qat")
     x = b.input("x", "float32", (2,))
-    graph = b.finish([b.node("Quantize", x, name="quantize", scale=0.5, zero_point=0, dtype="int8")])
+    graph = b.finish([b.node("Quantize", x, name="quantize", scale=0.5, zero_point=0, dtype="int8", division="reciprocal")])
     with pytest.raises(ConstraintError, match=r"^node 'quantize' \(Quantize\): Quantize \(C1\): .*nan"):
         run(graph, {"x": np.array([1, np.nan], np.float32)}, engine=engine)
 

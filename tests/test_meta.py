@@ -243,7 +243,7 @@ def test_only_the_interpreter_imports_fast(path: Path) -> None:
     assert not any(name.split(".")[0] == "fast" for name in own_imports(path))
 
 
-@each_file("onnx_body.py", "onnx_types.py", "onnx_io/", "models/float_vit.py", "cli/")
+@each_file("onnx_body.py", "onnx_types.py", "onnx_io/", "importer/", "models/float_vit.py", "cli/")
 def test_only_the_edge_of_the_package_imports_onnx(path: Path) -> None:
     assert {name.split(".")[0] for name, _ in imports(path)} & {"onnx", "onnxruntime", "google"} == set()
 

@@ -26,7 +26,7 @@ def attention(profile: str = "qat") -> Graph:
     """From an image to float: a linear layer with scales per channel, Shiftmax, and a product that reads it."""
     b = GraphBuilder("attention", profile)
     image = b.input("image", "float32", ("N", 3, 4))
-    x = b.node("Quantize", image, name="quantize", scale=0.5, zero_point=0, dtype="int8")
+    x = b.node("Quantize", image, name="quantize", scale=0.5, zero_point=0, dtype="int8", division="reciprocal")
     weight = b.constant("weight", np.arange(-4, 4, dtype=np.int8).reshape(2, 4), Quant((0.5, 0.25), axis=0))
     bias = b.constant("bias", np.array([5, -7], np.int32), Quant((0.25, 0.125), axis=0))
     x = b.node("Linear", x, weight, bias, name="linear")
@@ -308,6 +308,14 @@ def test_v5_dequantize_subtracts_the_zero_point_of_its_input() -> None:
     graph = b.finish([b.node("Dequantize", x, name="real")])
     assert dict(graph.nodes[0].attributes) == {"axis": 1, "scale": (0.5, 0.25, 0.125), "zero_point": 7}
     refused(changed(graph, "real", attributes={"zero_point": 0}), r"^node 'real' .* \(V5\): zero_point must be 7, but found 0$")
+
+
+def test_v5_center_takes_the_zero_point_of_its_input_away() -> None:
+    b = GraphBuilder("centered", "qat")
+    x = b.input("x", "uint8", (2,), Quant((0.5,), zero_point=7))
+    graph = b.finish([b.node("Center", x, name="centered", dtype="int16")])
+    wrong = changed(graph, "centered", attributes={"zero_point": 0})
+    refused(wrong, r"^node 'centered' \(Center\) \(V5\): zero_point must be 7, but found 0$")
 
 
 def test_v5_where_a_scale_is_unknown_any_dyadic_number_will_do() -> None:

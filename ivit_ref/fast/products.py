@@ -97,5 +97,6 @@ def _widest(x: Ints) -> int:
 
 
 def _largest_sum(x: Ints, axis: int) -> int:
-    """The largest sum of magnitudes along the axis; an int32 holds the magnitude of the lowest int16."""
-    return int(np.abs(x, dtype=np.int32).sum(axis=axis, dtype=np.int64).max())
+    """The largest sum of magnitudes along the axis; the next wider dtype holds the magnitude of the lowest integer."""
+    wide = np.int64 if x.dtype == np.int32 else np.int32
+    return int(np.abs(x, dtype=wide).sum(axis=axis, dtype=np.int64).max())

@@ -82,7 +82,7 @@ class _Builder:
         c, g = self.config, self.graph
         image = g.input("image", "float32", ("N", c.channels, *c.image))
         scale = self.state.scale("qact_input.act_scaling_factor")[0]
-        x = g.node("Quantize", image, name="qact_input", scale=scale, zero_point=0, dtype="int8")
+        x = g.node("Quantize", image, name="qact_input", scale=scale, zero_point=0, dtype="int8", division="reciprocal")
         x = self._patches(x)
         x = self._requantize("patch_embed.qact", x, "int16")
         cls = g.constant("cls_token", self._cls_token(x), x.quant)

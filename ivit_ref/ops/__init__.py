@@ -10,6 +10,8 @@ from ivit_ref.ops.conv import conv
 
 from ivit_ref.ops.requantize import requantize
 from ivit_ref.ops.requantize_add import requantize_add
+from ivit_ref.ops.center import center
+from ivit_ref.ops.rescale import rescale
 from ivit_ref.ops.quantize import quantize
 from ivit_ref.ops.dequantize import dequantize
 
@@ -21,13 +23,22 @@ from ivit_ref.ops.int_sqrt import int_sqrt
 from ivit_ref.ops.i_layer_norm import i_layer_norm
 from ivit_ref.ops.lookup import lookup
 
+from ivit_ref.ops.mul import mul
+from ivit_ref.ops.clip import clip
+from ivit_ref.ops.reduce_sum import reduce_sum
+from ivit_ref.ops.max_pool import max_pool
+from ivit_ref.ops.where import where
+
 from ivit_ref.ops.reshape import reshape
 from ivit_ref.ops.transpose import transpose
 from ivit_ref.ops.concat import concat
 from ivit_ref.ops.slice import slice_
+from ivit_ref.ops.take import take
 from ivit_ref.ops.expand import expand
 
 __all__ = [
+    "center",
+    "clip",
     "concat",
     "conv",
     "dequantize",
@@ -38,13 +49,19 @@ __all__ = [
     "linear",
     "lookup",
     "matmul",
+    "max_pool",
+    "mul",
     "quantize",
+    "reduce_sum",
     "requantize",
     "requantize_add",
+    "rescale",
     "reshape",
     "shift_exp",
     "shift_gelu",
     "shiftmax",
     "slice_",
+    "take",
     "transpose",
+    "where",
 ]

@@ -1,4 +1,4 @@
-"""Conv: a 2-D convolution with int8 weights and an int32 bias.
+"""Conv: a 2-D convolution with an int32 bias.
 
 Semantics, as ONNX defines Conv; x is padded with zeros
     y[n, o, i, j] = bias[o] + sum over c, u, v of
@@ -11,15 +11,17 @@ Sources
     ONNX, operator Conv; zkkli/I-ViT models/quantization_utils/quant_modules.py, ``QuantConv2d``
 
 Constraints
-    (C1) x is int8 or uint8, weight is int8, bias is int32
+    (C1) x is int8, uint8, int16 or int32, weight is int8 or int16, bias is int32
     (C2) x is [N, C, H, W] with known C, H and W; weight is [O, C/group, u, v]; bias is [O]; group divides C and O
     (C3) strides and dilations are two positive integers, pads four non-negative ones (top, left, bottom, right)
     (C4) the dilated kernel fits into the padded image
+    (C5) where x is int32, C/group * u * v is at most 2**16: no exact sum leaves int64
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +30,7 @@ from ivit_ref.events import STRICT, Context
 from ivit_ref.integers import Ints, Wide, widen
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops.linear import product_quant
-from ivit_ref.ops.matmul import accumulate
+from ivit_ref.ops.matmul import FACTORS, accumulate, is_short
 from ivit_ref.registry import Ref, op, require, require_dtype
 
 if TYPE_CHECKING:
@@ -41,8 +43,8 @@ def infer(
     x: TensorType, weight: TensorType, bias: TensorType, *, strides: Pair, pads: Pair, dilations: Pair, group: int
 ) -> TensorType:
     """int32[N, O, H', W']."""
-    require_dtype("Conv (C1)", "x", x, "int8", "uint8")
-    require_dtype("Conv (C1)", "weight", weight, "int8")
+    require_dtype("Conv (C1)", "x", x, *FACTORS)
+    require_dtype("Conv (C1)", "weight", weight, "int8", "int16")
     require_dtype("Conv (C1)", "bias", bias, "int32")
     must = "the shapes must be [N, C, H, W], [O, C/group, u, v] and [O]"
     require(_shapes_match(x, weight, bias, group), "Conv (C2)", must, f"{x}, {weight}, {bias}, group {group}")
@@ -52,6 +54,8 @@ def infer(
     require(holds, "Conv (C3)", must, f"{strides}, {dilations}, {pads}")
     size = output_size(x.shape[2:], weight.shape[2:], strides, pads, dilations)
     require(min(size) >= 1, "Conv (C4)", "the dilated kernel must fit into the padded image", f"{weight} on {x}")
+    holds = x.dtype != "int32" or is_short(prod(d for d in weight.shape[1:] if isinstance(d, int)))
+    require(holds, "Conv (C5)", "C/group * u * v must be at most 2**16 for an int32 x", weight)
     return TensorType("int32", (x.shape[0], weight.shape[0], *size))
 
 
@@ -67,12 +71,14 @@ def quant(quants: Sequence[Quant | None], types: Sequence[TensorType], attribute
 
 
 def onnx_body(b: Body, x: Sym, weight: Sym, bias: Sym) -> Sym:
-    # ConvInteger may saturate sums of two products on processors without VNNI. Halves of the weight cannot get there.
+    # ConvInteger takes 8 bits, and may saturate sums of two products on processors without VNNI: x goes in as four
+    # digits of 8 bits, the weight as three of 6. The digits of 0 are 0, which pads.
     geometry = {name: Ref(name) for name in ("strides", "pads", "dilations", "group")}
-    half = b.shift_right(b.widen(weight), 1)
-    rest = b.widen(weight) - half * 2
-    halves = b.emit("ConvInteger", x, b.cast(half, "int8"), **geometry)
-    y = halves + halves + b.emit("ConvInteger", x, b.cast(rest, "int8"), **geometry)
+    y = b.cast(b.ints(0), "int32")
+    for x_digit, x_place in b.digits(x, 8, ("uint8", "uint8", "uint8", "int8")):
+        for w_digit, w_place in b.digits(weight, 6, ("int8", "int8", "int8")):
+            product = b.emit("ConvInteger", x_digit, w_digit, **geometry)
+            y = y + product * b.cast(b.ints(x_place * w_place), "int32")
     return y + b.emit("Unsqueeze", bias, b.ints([1, 2]))
 
 

@@ -2,7 +2,7 @@
 
 Semantics, for each row x of C elements; the scale of x drops out
     s   = sum of x                           must fit ``mean_bits`` (or wraps)
-    mu  = s / C                              ``mean_rounding``
+    mu  = s / C                              ``mean_rounding``: half_even, half_away or truncate
     y   = x - mu                             must fit ``mean_bits`` (or wraps)
     v   = sum of y**2                        must fit ``variance_bits``, unsigned at 32 (or wraps); not divided by C
     k   = IntSqrt(v)                         attributes sqrt_start, sqrt_steps
@@ -39,6 +39,7 @@ from ivit_ref.integers import Ints, Wide, divide, narrow, widen
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops.int_sqrt import check_iteration, onnx_square_root, square_root
 from ivit_ref.ops.shiftmax import check_row
+from ivit_ref.profiles import MeanRounding
 from ivit_ref.registry import op, require, require_dtype
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def i_layer_norm(
     bias: Ints,
     /,
     *,
-    mean_rounding: Literal["half_even", "truncate"],
+    mean_rounding: MeanRounding,
     mean_bits: Literal[16, 64],
     variance_bits: Literal[32, 64],
     sqrt_start: int,
@@ -107,7 +108,7 @@ def i_layer_norm(
     return narrow(ctx.fit(o + widen(bias), "int32", "o + bias"), "int32")
 
 
-def deviation(x: Wide, ctx: Context, mean_rounding: Literal["half_even", "truncate"], mean_bits: int) -> Wide:
+def deviation(x: Wide, ctx: Context, mean_rounding: MeanRounding, mean_bits: int) -> Wide:
     """``y``: x less the rounded mean of its row."""
     s = ctx.fit(x.sum(axis=-1, keepdims=True), f"int{mean_bits}", "sum of x")
     mu = divide(s, x.shape[-1], mean_rounding)

@@ -1,4 +1,4 @@
-"""Linear: a fully connected layer with int8 weights and an int32 bias.
+"""Linear: a fully connected layer with an int32 bias.
 
 Semantics
     y[..., o] = bias[o] + sum over k of x[..., k] * weight[o, k]      the accumulator; must fit int32 (or wraps)
@@ -9,8 +9,9 @@ Sources
     zkkli/I-ViT models/quantization_utils/quant_modules.py, ``QuantLinear``
 
 Constraints
-    (C1) x is int8, uint8 or int16, weight is int8, bias is int32
+    (C1) x is int8, uint8, int16 or int32, weight is int8 or int16, bias is int32
     (C2) weight is [o, k], where k is the length of the last axis of x; bias is [o]
+    (C3) where x is int32, k is at most 2**16: no exact sum leaves int64
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ivit_ref import dyadic
 from ivit_ref.events import STRICT, Context
 from ivit_ref.integers import Ints, widen
 from ivit_ref.ir import Quant, TensorType
-from ivit_ref.ops.matmul import NARROW, accumulate, require_symmetric
+from ivit_ref.ops.matmul import FACTORS, accumulate, is_short, require_symmetric
 from ivit_ref.registry import op, require, require_dtype
 
 if TYPE_CHECKING:
@@ -33,11 +34,13 @@ if TYPE_CHECKING:
 
 def infer(x: TensorType, weight: TensorType, bias: TensorType) -> TensorType:
     """int32, in the shape of x with o for its last axis."""
-    require_dtype("Linear (C1)", "x", x, *NARROW)
-    require_dtype("Linear (C1)", "weight", weight, "int8")
+    require_dtype("Linear (C1)", "x", x, *FACTORS)
+    require_dtype("Linear (C1)", "weight", weight, "int8", "int16")
     require_dtype("Linear (C1)", "bias", bias, "int32")
     holds = x.shape and len(weight.shape) == 2 and weight.shape[1] == x.shape[-1] and bias.shape == weight.shape[:1]
     require(holds, "Linear (C2)", "weight must be [o, k] and bias [o] for x of [..., k]", f"{x}, {weight}, {bias}")
+    holds = x.dtype != "int32" or is_short(x.shape[-1])
+    require(holds, "Linear (C3)", "k must be at most 2**16 for an int32 x", x)
     return TensorType("int32", (*x.shape[:-1], weight.shape[0]))
 
 

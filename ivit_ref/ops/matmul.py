@@ -10,9 +10,10 @@ Sources
     zkkli/I-ViT models/quantization_utils/quant_modules.py, ``QuantMatMul``, and models/vit_quant.py, ``Attention.forward``
 
 Constraints
-    (C1) a and b are int8, uint8 or int16
+    (C1) a and b are int8, uint8, int16 or int32
     (C2) both have two axes or more; the last of a is as long as the last but one of b; the others broadcast
     (C3) alpha is finite and positive
+    (C4) at most one of a and b is int32, and then k is known and at most 2**16: no exact sum leaves int64
 """
 
 from __future__ import annotations
@@ -27,27 +28,35 @@ from ivit_ref import dyadic
 from ivit_ref.errors import ConstraintError
 from ivit_ref.events import STRICT, Context
 from ivit_ref.integers import Ints, Wide, narrow, widen
-from ivit_ref.ir import Quant, TensorType
+from ivit_ref.ir import Dim, Quant, TensorType
 from ivit_ref.registry import op, require, require_dtype
 from ivit_ref.shapes import broadcast
 
 if TYPE_CHECKING:
     from ivit_ref.onnx_body import Body, Sym
 
-NARROW = ("int8", "uint8", "int16")
+FACTORS = ("int8", "uint8", "int16", "int32")
 
 
 def infer(a: TensorType, b: TensorType, *, alpha: float) -> TensorType:
     """int32, in the shape of the product."""
-    require_dtype("MatMul (C1)", "a", a, *NARROW)
-    require_dtype("MatMul (C1)", "b", b, *NARROW)
+    require_dtype("MatMul (C1)", "a", a, *FACTORS)
+    require_dtype("MatMul (C1)", "b", b, *FACTORS)
     holds = len(a.shape) >= 2 and len(b.shape) >= 2 and a.shape[-1] == b.shape[-2]
     leading = broadcast(a.shape[:-2], b.shape[:-2]) if holds else None
     if leading is None:
         must = "the shapes must match as [..., i, k] and [..., k, j]"
         raise ConstraintError("MatMul (C2)" + f": {must}, but found {a} and {b}")
     require(math.isfinite(alpha) and alpha > 0, "MatMul (C3)", "alpha must be finite and positive", alpha)
+    wide = [x for x in (a, b) if x.dtype == "int32"]
+    holds = not wide or (len(wide) == 1 and is_short(a.shape[-1]))
+    require(holds, "MatMul (C4)", "at most one input may be int32, and then k must be at most 2**16", f"{a} and {b}")
     return TensorType("int32", (*leading, a.shape[-2], b.shape[-1]))
+
+
+def is_short(k: Dim) -> bool:
+    """Whether so many products of an int32 and an int16 add up within int64."""
+    return isinstance(k, int) and k <= 2**16
 
 
 def quant(quants: Sequence[Quant | None], types: Sequence[TensorType], attributes: dict[str, Any]) -> Quant | None:

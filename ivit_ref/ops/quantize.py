@@ -1,11 +1,14 @@
 """Quantize: real numbers to integers, at a graph's input.
 
 Semantics, elementwise, in float32
-    y = round(x * (1 / scale)) + zero_point  ties to even; the reciprocal is rounded to float32 first, as released
+    y = round(x * (1 / scale)) + zero_point  ``division`` reciprocal: 1 / scale is rounded to float32 first, as released
+      = round(x / scale) + zero_point        ``division`` direct, as in ONNX
     y = saturate(y, dtype)
 
+Ties go to even.
+
 Sources
-    zkkli/I-ViT models/quantization_utils/quant_utils.py, ``linear_quantize``
+    zkkli/I-ViT models/quantization_utils/quant_utils.py, ``linear_quantize``; ONNX, operator QuantizeLinear
 
 Constraints
     (C1) x is float32 and has no NaN and no infinity
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 EdgeType = Literal["int8", "uint8", "int16", "uint16"]
 
 
-def infer(x: TensorType, *, scale: float, zero_point: int, dtype: str) -> TensorType:
+def infer(x: TensorType, *, scale: float, zero_point: int, dtype: str, **_: Any) -> TensorType:
     """dtype, in the shape of x."""
     require_dtype("Quantize (C1)", "x", x, "float32")
     holds = 2.0**-126 <= scale <= 2.0**126 and dyadic.float32(scale) == scale
@@ -50,19 +53,30 @@ def quant(quants: Sequence[Quant | None], types: Sequence[TensorType], attribute
 
 def onnx_body(b: Body, x: Sym) -> Sym:
     one = b.emit("CastLike", b.ints(1), x)
-    reciprocal = b.emit("Div", one, b.attribute("scale"))
-    y = b.emit("Round", b.emit("Mul", x, reciprocal))
+    scale = b.attribute("scale")
+    by_reciprocal = b.emit("Mul", x, b.emit("Div", one, scale))
+    y = b.emit("Round", b.where(b.chosen("division", "direct"), b.emit("Div", x, scale), by_reciprocal))
     # Far beyond every dtype's bounds, and still exact as float32: the cast to int64 must not meet a huge float.
     y = b.emit("Clip", y, b.real(-(2.0**24)), b.real(2.0**24))
     return b.saturate_cast(b.widen(y) + b.attribute("zero_point"))
 
 
 @op("Quantize", infer=infer, onnx_body=onnx_body, quant=quant)
-def quantize(x: npt.NDArray[np.float32], /, *, scale: float, zero_point: int, dtype: EdgeType, ctx: Context = STRICT) -> Ints:
+def quantize(
+    x: npt.NDArray[np.float32],
+    /,
+    *,
+    scale: float,
+    zero_point: int,
+    dtype: EdgeType,
+    division: Literal["reciprocal", "direct"],
+    ctx: Context = STRICT,
+) -> Ints:
     """``x / scale + zero_point``, rounded and saturated; dtype, in the shape of x."""
     finite = np.isfinite(x)
     require(finite.all(), "Quantize (C1)", "x must have no NaN and no infinity", str(x[~finite][:1]))
-    with np.errstate(over="ignore"):  # an infinite product saturates like a large one
-        rounded = np.rint(x * (np.float32(1) / np.float32(scale)))
+    step = np.float32(scale)
+    with np.errstate(over="ignore"):  # an infinite quotient saturates like a large one
+        rounded = np.rint(x / step if division == "direct" else x * (np.float32(1) / step))
     y = from_float(np.clip(rounded, -(2.0**24), 2.0**24)) + zero_point
     return narrow(ctx.saturate(y, dtype, "y"), dtype)

@@ -17,6 +17,7 @@ CHOICES: dict[str, dict[str, Any]] = {name: profile.i_layer_norm() for name, pro
 CHOICES["tvm, wide sums"] = {**TVM.i_layer_norm(), "mean_bits": 64, "variance_bits": 64}
 CHOICES["qat, 32-bit products"] = {**QAT.i_layer_norm(), "product_bits": 32}
 CHOICES["one step"] = {**QAT.i_layer_norm(), "sqrt_start": 0, "sqrt_steps": 1}
+CHOICES["half away"] = {**QAT.i_layer_norm(), "mean_rounding": "half_away"}
 
 
 def alternating(low: int, high: int, count: int, dtype: str = "int16") -> Array:

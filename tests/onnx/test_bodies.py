@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import product
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,6 +32,7 @@ CALLS: dict[str, st.SearchStrategy[Call]] = {**calls_linear.CALLS, **calls_nonli
 INFERRED_WHOLE = {
     *("MatMul", "Linear", "Conv", "Quantize", "ShiftExp", "IntDiv"),
     *("Shiftmax", "ShiftGELU", "Lookup", "Reshape", "Transpose", "Concat"),
+    *("Center", "Rescale", "Mul", "Clip", "Where", "Take"),
 }
 """Where onnx sees the whole shape. It does not behind a Loop (IntSqrt, ILayerNorm), nor lengths that come from attributes."""
 
@@ -219,6 +221,7 @@ def i_layer_norm_extremes() -> Iterator[Call]:
                 x = np.array(row, dtype)
                 for bias in (0, -(2**31), 2**31 - 1):
                     yield (x, np.full(8, bias, np.int32)), profile.i_layer_norm()
+                yield (x, np.zeros(8, np.int32)), {**profile.i_layer_norm(), "mean_rounding": "half_away"}
 
 
 def lookup_extremes() -> Iterator[Call]:
@@ -256,14 +259,16 @@ def quantize_extremes() -> Iterator[Call]:
     largest = np.finfo(np.float32).max
     halves = np.arange(-301, 302, dtype=np.float32) / 2
     edge = np.array([largest, -largest, 2.0**-149, -0.0, 2.0**24, -(2.0**24), 2.0**31, 32767.5, -32768.5], np.float32)
-    for dtype in ("int8", "uint8", "int16", "uint16"):
-        low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
-        for zero_point in (low, high):
-            yield (np.concatenate([halves, edge]),), {"scale": 1.0, "zero_point": zero_point, "dtype": dtype}
-            yield (halves * np.float32(0.1),), {"scale": float(np.float32(0.1)), "zero_point": zero_point, "dtype": dtype}
-    for scale in (2.0**-126, 2.0**126):
-        x = np.array([scale, -scale, scale / 2, scale * 1.5, 0.0], np.float32)
-        yield (x,), {"scale": scale, "zero_point": 0, "dtype": "int8"}
+    for division in ("reciprocal", "direct"):
+        for dtype in ("int8", "uint8", "int16", "uint16"):
+            for zero_point in (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)):
+                target = {"zero_point": zero_point, "dtype": dtype, "division": division}
+                yield (np.concatenate([halves, edge]),), {"scale": 1.0, **target}
+                for scale in (float(np.float32(0.1)), 7.0, 41.0):
+                    yield (halves * np.float32(scale),), {"scale": scale, **target}
+        for scale in (2.0**-126, 2.0**126):
+            x = np.array([scale, -scale, scale / 2, scale * 1.5, 0.0, largest], np.float32)
+            yield (x,), {"scale": scale, "zero_point": 0, "dtype": "int8", "division": division}
 
 
 def dequantize_extremes() -> Iterator[Call]:
@@ -274,7 +279,7 @@ def dequantize_extremes() -> Iterator[Call]:
 
 
 def matmul_extremes() -> Iterator[Call]:
-    for a in ("int8", "uint8", "int16"):
+    for a in ("int8", "uint8", "int16", "int32"):
         for b in ("int8", "uint8", "int16"):
             for rows in (np.resize(ends(a), (3, 8)), np.full((1, 8), ends(a)[0])):
                 yield (rows, np.resize(ends(b), (8, 3))), {"alpha": 1.0}
@@ -282,18 +287,92 @@ def matmul_extremes() -> Iterator[Call]:
 
 
 def linear_extremes() -> Iterator[Call]:
-    for dtype in ("int8", "uint8", "int16"):
+    for dtype, weight in product(("int8", "uint8", "int16", "int32"), ("int8", "int16")):
         for bias in (-(2**31), 2**31 - 1):
-            yield (np.resize(ends(dtype), (2, 8)), np.resize(ends("int8"), (3, 8)), np.full(3, bias, np.int32)), {}
+            yield (np.resize(ends(dtype), (2, 8)), np.resize(ends(weight), (3, 8)), np.full(3, bias, np.int32)), {}
 
 
 def conv_extremes() -> Iterator[Call]:
+    for dtype, weight, bias in product(("int8", "uint8", "int16", "int32"), ("int8", "int16"), (-(2**31), 2**31 - 1, 0)):
+        for group, shape in ((1, (2, 2, 2, 3)), (2, (2, 1, 2, 3))):
+            geometry = {"strides": (2, 1), "pads": (1, 0, 2, 3), "dilations": (1, 2), "group": group}
+            kernels = np.resize(ends(weight), shape)
+            yield (np.resize(ends(dtype), (2, 2, 4, 5)), kernels, np.full(2, bias, np.int32)), geometry
+    yield from digits_of_conv()
+
+
+def digits_of_conv() -> Iterator[Call]:
+    """Every pair of numbers at the ends of the digits that the body takes them apart into; and long sums of the lowest."""
+    geometry = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), "group": 1}
+    edges = [n + k for n in (-(2**15), -(2**12), -256, -128, -64, 0, 64, 128, 256, 2**12, 2**15) for k in (-1, 0, 1)]
+    numbers = np.array([n for n in edges if -(2**15) <= n < 2**15], np.int16)
+    yield (numbers.reshape(1, 1, 1, -1), numbers.reshape(-1, 1, 1, 1), np.zeros(numbers.size, np.int32)), geometry
+    for low in (-(2**15), 2**15 - 1):
+        x, weight = np.full((1, 64, 3, 3), low, np.int16), np.full((1, 64, 3, 3), -(2**15), np.int16)
+        yield (x, weight, np.array([7], np.int32)), geometry
+
+
+def center_extremes() -> Iterator[Call]:
+    for dtype in ("int8", "uint8", "int16", "uint16"):
+        for zero_point in ends(dtype).tolist():
+            for result in ("int16", "int32") if dtype.endswith("8") else ("int32",):
+                yield (ends(dtype),), {"zero_point": zero_point, "dtype": result}
+    yield (ends("uint16"),), {"zero_point": 2**15, "dtype": "int16"}
+    yield (ends("int16"),), {"zero_point": 0, "dtype": "int16"}
+
+
+def rescale_extremes() -> Iterator[Call]:
+    for dtype in INTEGER_DTYPES:
+        x = np.resize(ends(dtype), (2, 3))
+        yield (x,), {"alpha": (-(2.0**-149),), "axis": 0}
+        yield (x,), {"alpha": (1.0, -0.5, float(np.finfo(np.float32).max)), "axis": 1}
+
+
+def mul_extremes() -> Iterator[Call]:
+    dtypes = ("int8", "uint8", "int16", "int32")
+    for a, b in product(dtypes, dtypes):
+        yield (ends(a)[:, None], ends(b)), {}
+    roots = np.array([46340, 46341, 65535, 65536, 65537, 2**15, -(2**15), -46341, -65536], np.int32)
+    yield (roots[:, None], roots), {}
+
+
+def clip_extremes() -> Iterator[Call]:
+    for dtype in ("int8", "uint8", "int16", "uint16", "int32"):
+        bounds = ends(dtype).tolist()
+        for low, high in product(bounds, bounds):
+            if low <= high:
+                yield (ends(dtype),), {"low": low, "high": high}
+
+
+def reduce_sum_extremes() -> Iterator[Call]:
+    for dtype in ("int8", "uint8", "int16", "int32"):
+        for row in signed_rows(dtype):
+            x = np.resize(row, (2, 3, 4))
+            for axes in ((0,), (2,), (0, 1), (0, 2), (0, 1, 2)):
+                yield (x,), {"axes": axes}
+    most = np.full((2**11, 2**11), -(2**31), np.int32)
+    most[7, 7] += 1
+    yield (most,), {"axes": (0, 1)}
+    yield (np.where(most < 0, 2**31 - 1, most).astype(np.int32),), {"axes": (0, 1)}
+
+
+def max_pool_extremes() -> Iterator[Call]:
+    """Pads as long as they may be, windows that step over the image, and images of the lowest alone."""
     for dtype in ("int8", "uint8"):
-        for bias in (-(2**31), 2**31 - 1, 0):
-            for group, weight in ((1, (2, 2, 2, 3)), (2, (2, 1, 2, 3))):
-                geometry = {"strides": (2, 1), "pads": (1, 0, 2, 3), "dilations": (1, 2), "group": group}
-                kernels = np.resize(ends("int8"), weight)
-                yield (np.resize(ends(dtype), (2, 2, 4, 5)), kernels, np.full(2, bias, np.int32)), geometry
+        for row in signed_rows(dtype):
+            x = np.resize(row, (2, 2, 4, 5))
+            for kernel, dilation in product((1, 2, 3), (1, 2, 4)):
+                pad = dilation * (kernel - 1)
+                size = {"kernel_shape": (kernel, 2), "dilations": (dilation, 3)}
+                yield (x,), {**size, "pads": (pad, 3, pad, 1), "strides": (1, 2)}
+                yield (x,), {**size, "pads": (pad, 0, pad, 0), "strides": (3, 1)}
+
+
+def where_extremes() -> Iterator[Call]:
+    condition = np.array([[True], [False]])
+    for dtype in INTEGER_DTYPES:
+        yield (condition, ends(dtype), ends(dtype)[::-1].copy()), {}
+        yield (condition[:, 0], ends(dtype)[:1], np.resize(ends(dtype), (2, 2))), {}
 
 
 INTEGER_DTYPES = ("bool", "int8", "uint8", "int16", "uint16", "int32", "int64")
@@ -308,6 +387,7 @@ def movement(name: str) -> Iterator[Call]:
             "Transpose": ((x,), {"perm": (2, 0, 1)}),
             "Concat": ((x, x[:, :1]), {"axis": 1}),
             "Slice": ((x,), {"axis": 2, "start": 1, "stop": 3}),
+            "Take": ((x,), {"axis": 2, "indices": (3, 0, 3, 1, 1)}),
             "Expand": ((x, np.zeros((2, 3, 4), bool)), {"axes": (0,)}),
         }[name]
 
@@ -327,7 +407,14 @@ EXTREMES: dict[str, Callable[[], Iterator[Call]]] = {
     "IntSqrt": int_sqrt_extremes,
     "ILayerNorm": i_layer_norm_extremes,
     "Lookup": lookup_extremes,
-    **{name: partial(movement, name) for name in ("Reshape", "Transpose", "Concat", "Slice", "Expand")},
+    "Center": center_extremes,
+    "Rescale": rescale_extremes,
+    "Mul": mul_extremes,
+    "Clip": clip_extremes,
+    "ReduceSum": reduce_sum_extremes,
+    "MaxPool": max_pool_extremes,
+    "Where": where_extremes,
+    **{name: partial(movement, name) for name in ("Reshape", "Transpose", "Concat", "Slice", "Take", "Expand")},
 }
 
 STOPPING = {"Shiftmax", "ShiftGELU"}
@@ -337,6 +424,8 @@ WRAPPING: dict[str, set[str]] = {
     "MatMul": {"accumulator"},
     "Linear": {"accumulator"},
     "Conv": {"accumulator"},
+    "Mul": {"product"},
+    "ReduceSum": {"sum"},
     "ShiftExp": {"y"},
     "IntDiv": {"F * x"},
     "Shiftmax": {"e", "sum of exponentials", "F * x"},

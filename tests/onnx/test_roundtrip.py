@@ -32,7 +32,7 @@ def small_graph() -> Graph:
     """A classifier of six nodes: an image of N rows, weights per channel, constants of two widths."""
     g = ivit_ref.GraphBuilder("small", "qat")
     x = g.input("image", "float32", ("N", 4))
-    x = g.node("Quantize", x, name="quantize", scale=0.5, zero_point=0, dtype="int8")
+    x = g.node("Quantize", x, name="quantize", scale=0.5, zero_point=0, dtype="int8", division="reciprocal")
     weight = g.constant("weight", np.arange(-6, 6, dtype=np.int8).reshape(3, 4), Quant((0.5, 0.25, 0.125), axis=0))
     bias = g.constant("bias", np.array([1, -2, 3], np.int32), Quant((0.25, 0.125, 0.0625), axis=0))
     x = g.node("Linear", x, weight, bias, name="fc")

@@ -70,6 +70,23 @@ def test_conv_of_uint8_reads_bytes_above_127() -> None:
     assert y.tolist() == [[[[1000 - 255 * 128]]]]
 
 
+@pytest.mark.parametrize("x", [-(2**15), -129, -1, 0, 255, 256, 2**15 - 1])
+@pytest.mark.parametrize("weight", [-(2**15), -129, -64, -1, 63, 64, 4095, 4096, 2**15 - 1])
+def test_conv_of_int16_multiplies_whole_numbers(x: int, weight: int) -> None:
+    y = conv(np.full((1, 1, 1, 1), x, np.int16), np.full((1, 1, 1, 1), weight, np.int16), BIAS, **PLAIN)
+    np.testing.assert_array_equal(y, np.array([[[[x * weight + 1000]]]], np.int32), strict=True)
+
+
+def test_conv_of_int16_raises_beyond_int32() -> None:
+    """Two products of the least int16 are 2**31; padded with zeros, one of them is left."""
+    x, weight = np.full((1, 1, 1, 2), -(2**15), np.int16), np.full((1, 1, 1, 2), -(2**15), np.int16)
+    assert conv(x, weight, np.array([-1], np.int32), **PLAIN).tolist() == [[[[2**31 - 1]]]]
+    with pytest.raises(IntegerOverflow, match=r"Conv: accumulator: 1 of 3 elements do not fit int32; .*: 2147483648$"):
+        conv(x, weight, np.array([0], np.int32), **{**PLAIN, "pads": (0, 1, 0, 1)})
+    y = conv(x, weight, np.array([0], np.int32), **{**PLAIN, "pads": (0, 1, 0, 1)}, ctx=Context("wrap"))
+    assert y.tolist() == [[[[2**30, -(2**31), 2**30]]]]
+
+
 def test_conv_embeds_patches() -> None:
     image = np.arange(32, dtype=np.uint8).reshape(1, 2, 4, 4)
     weight = np.array([[[[1, 1], [1, 1]], [[0, 0], [0, 0]]], [[[0, 0], [0, 0]], [[1, 0], [0, 0]]]], np.int8)
@@ -97,14 +114,15 @@ def test_conv_wraps_and_says_where() -> None:
     assert (caught.value.op, caught.value.count, caught.value.index) == ("Conv", 2, (0, 1, 0, 1))
 
 
-def test_conv_c1_takes_bytes_int8_weights_and_an_int32_bias() -> None:
-    for dtype in ("int8", "uint8"):
-        assert conv(X.astype(dtype), CORNERS, BIAS, **PLAIN)[0, 0, 0, 0] == 1521
-    for dtype in ("bool", "int16", "uint16", "int32", "float32"):
+def test_conv_c1_takes_x_up_to_int32_narrow_signed_weights_and_an_int32_bias() -> None:
+    for dtype in ("int8", "uint8", "int16", "int32"):
+        for weight in ("int8", "int16"):
+            assert conv(X.astype(dtype), CORNERS.astype(weight), BIAS, **PLAIN)[0, 0, 0, 0] == 1521
+    for dtype in ("bool", "uint16", "int64", "float32"):
         with pytest.raises(ConstraintError, match=r"Conv \(C1\): x "):
             conv(X.astype(dtype), CORNERS, BIAS, **PLAIN)
-    for dtype in ("uint8", "int16", "float32"):
-        with pytest.raises(ConstraintError, match=r"Conv \(C1\): weight "):
+    for dtype in ("bool", "uint8", "uint16", "int32", "float32"):
+        with pytest.raises(ConstraintError, match=r"Conv \(C1\): weight must be int8 or int16, but found "):
             conv(X, CORNERS.astype(dtype), BIAS, **PLAIN)
     for dtype in ("int8", "int64", "float32"):
         with pytest.raises(ConstraintError, match=r"Conv \(C1\): bias "):
@@ -213,3 +231,15 @@ def test_conv_scales_that_do_not_match_are_refused() -> None:
     ):
         with pytest.raises(ConstraintError, match=r"Conv \(scales\)"):
             REGISTRY["Conv"].result_quant(quants, TYPES, PLAIN)
+
+
+def test_conv_c5_takes_int32_with_a_small_kernel() -> None:
+    geometry = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), "group": 2}
+    for dtype, channels, fits in (("int32", 2**14, True), ("int32", 2**14 + 1, False), ("int16", 2**14 + 1, True)):
+        image, kernel = TensorType(dtype, (1, 2 * channels, 2, 2)), TensorType("int16", (2, channels, 2, 2))
+        types = [image, kernel, TensorType("int32", (2,))]
+        if fits:
+            assert REGISTRY["Conv"].result_type(types, geometry) == TensorType("int32", (1, 2, 1, 1))
+        else:
+            with pytest.raises(ConstraintError, match=r"^Conv \(C5\): .* for an int32 x, but found int16"):
+                REGISTRY["Conv"].result_type(types, geometry)

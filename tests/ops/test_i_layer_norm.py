@@ -169,6 +169,18 @@ def test_i_layer_norm_of_a_single_element_is_its_bias(profile: Profile, dtype: s
         ((-1, 0), "half_even", 0),
         ((-2, -1), "half_even", -2),
         ((-3, 0, -1, -1), "half_even", -1),
+        ((0, 1), "half_away", 1),
+        ((1, 2), "half_away", 2),
+        ((2, 3), "half_away", 3),
+        ((-1, 0), "half_away", -1),
+        ((-2, -1), "half_away", -2),
+        ((-3, -2), "half_away", -3),
+        ((0, 0, 1), "half_away", 0),
+        ((0, 1, 1), "half_away", 1),
+        ((0, 0, -1), "half_away", 0),
+        ((0, -1, -1), "half_away", -1),
+        ((2, 0, 0, 0), "half_away", 1),
+        ((-2, 0, 0, 0), "half_away", -1),
         ((1, 0, 2, 4), "half_even", 2),
         ((1, 2), "truncate", 1),
         ((-2, -1), "truncate", -1),
@@ -180,6 +192,21 @@ def test_i_layer_norm_rounds_the_mean(x: tuple[int, ...], rounding: str, mean: i
     deviations = [value - mean for value in x]
     reciprocal = LARGEST // math.isqrt(sum(d * d for d in deviations))
     assert normalised(*x, mean_rounding=rounding) == [(reciprocal * d) // 2 for d in deviations]
+
+
+def test_i_layer_norm_rules_of_the_mean_differ_at_ties() -> None:
+    # The mean is 0.5 or -0.5: y = (0, 1) or (-1, 0), v = 1 and F = 2**31 - 1.
+    half = 2**30 - 1
+    assert normalised(0, 1, mean_rounding="half_even", halving="truncate") == [0, half]
+    assert normalised(0, 1, mean_rounding="half_away", halving="truncate") == [-half, 0]
+    assert normalised(0, -1, mean_rounding="half_even", halving="truncate") == [0, -half]
+    assert normalised(0, -1, mean_rounding="half_away", halving="truncate") == [half, 0]
+
+
+def test_i_layer_norm_refuses_other_rules_of_the_mean() -> None:
+    for rule in ("floor", "half_up"):
+        with pytest.raises(ConstraintError, match=r"ILayerNorm \(attributes\): mean_rounding"):
+            normalised(0, 1, mean_rounding=rule)
 
 
 def test_i_layer_norm_halves_by_its_rule() -> None:

@@ -76,14 +76,30 @@ def test_linear_raises_one_beyond_the_limits_of_int32() -> None:
         assert (caught.value.op, caught.value.index, caught.value.value) == ("Linear", (0,), limit + step)
 
 
-def test_linear_c1_takes_narrow_x_int8_weights_and_an_int32_bias() -> None:
-    for dtype in ("int8", "uint8", "int16"):
-        assert linear(X.astype(dtype), WEIGHT, BIAS).tolist() == [[11, 22, 25]]
-    for dtype in ("bool", "uint16", "int32", "int64", "float32"):
+def test_linear_of_int16_weights() -> None:
+    """Each product of the least int16 with itself is 2**30: two of them fit where the bias is -1."""
+    weight = np.array([[2**14, 2**14], [-(2**15), -(2**15)], [2**15 - 1, 300]], np.int16)
+    bias = np.array([1, -1, 0], np.int32)
+    assert linear(np.array([2**15 - 1, 1], np.int16), weight, bias).tolist() == [
+        2**29 + 1,
+        -(2**30) - 1,
+        (2**15 - 1) ** 2 + 300,
+    ]
+    low = np.array([-(2**15), -(2**15)], np.int16)
+    assert linear(low, weight, bias).tolist() == [1 - 2**30, 2**31 - 1, -(2**15) * (2**15 + 299)]
+    with pytest.raises(IntegerOverflow, match=r"Linear: accumulator: 1 of 3 elements do not fit int32; .*: 2147483648$"):
+        linear(low, weight, np.zeros(3, np.int32))
+
+
+def test_linear_c1_takes_x_up_to_int32_narrow_signed_weights_and_an_int32_bias() -> None:
+    for dtype in ("int8", "uint8", "int16", "int32"):
+        for weight in ("int8", "int16"):
+            assert linear(X.astype(dtype), WEIGHT.astype(weight), BIAS).tolist() == [[11, 22, 25]]
+    for dtype in ("bool", "uint16", "int64", "float32"):
         with pytest.raises(ConstraintError, match=r"Linear \(C1\): x "):
             linear(X.astype(dtype), WEIGHT, BIAS)
-    for dtype in ("bool", "uint8", "int16", "int32", "float32"):
-        with pytest.raises(ConstraintError, match=r"Linear \(C1\): weight "):
+    for dtype in ("bool", "uint8", "uint16", "int32", "int64", "float32"):
+        with pytest.raises(ConstraintError, match=r"Linear \(C1\): weight must be int8 or int16, but found "):
             linear(X, WEIGHT.astype(dtype), BIAS)
     for dtype in ("int8", "int16", "int64", "float32"):
         with pytest.raises(ConstraintError, match=r"Linear \(C1\): bias "):
@@ -177,3 +193,13 @@ def test_linear_scales_that_do_not_match_are_refused(x: Quant, weight: Quant, bi
 def test_linear_zero_points_of_weight_and_bias_are_refused(weight: Quant, bias: Quant | None) -> None:
     with pytest.raises(ConstraintError, match=r"Linear \(scales\)"):
         REGISTRY["Linear"].result_quant([Quant((0.5,)), weight, bias], TYPES, {})
+
+
+def test_linear_c3_takes_int32_with_a_short_k() -> None:
+    for dtype, k, fits in (("int32", 2**16, True), ("int32", 2**16 + 1, False), ("int16", 2**16 + 1, True)):
+        types = [TensorType(dtype, (1, k)), TensorType("int16", (1, k)), TensorType("int32", (1,))]
+        if fits:
+            assert REGISTRY["Linear"].result_type(types, {}) == TensorType("int32", (1, 1))
+        else:
+            with pytest.raises(ConstraintError, match=r"^Linear \(C3\): k must be at most .* but found int32"):
+                REGISTRY["Linear"].result_type(types, {})

@@ -92,10 +92,11 @@ def test_matmul_accumulates_up_to_the_limits_of_int32(row: list[int], column: li
         matmul(a, b, alpha=1.0)
 
 
-def test_matmul_c1_takes_narrow_integers() -> None:
-    for dtype in ("int8", "uint8", "int16"):
-        assert matmul(ROW.astype(dtype), COLUMN.astype(dtype), alpha=1.0).tolist() == [[11]]
-    for dtype in ("bool", "uint16", "int32", "int64", "float32"):
+def test_matmul_c1_takes_integers_up_to_int32() -> None:
+    for dtype in ("int8", "uint8", "int16", "int32"):
+        assert matmul(ROW.astype(dtype), COLUMN.astype(np.int8), alpha=1.0).tolist() == [[11]]
+        assert matmul(ROW.astype(np.int16), COLUMN.astype(dtype), alpha=1.0).tolist() == [[11]]
+    for dtype in ("bool", "uint16", "int64", "float32"):
         with pytest.raises(ConstraintError, match=r"MatMul \(C1\): a "):
             matmul(ROW.astype(dtype), COLUMN, alpha=1.0)
         with pytest.raises(ConstraintError, match=r"MatMul \(C1\): b "):
@@ -161,3 +162,17 @@ def test_matmul_scales_must_be_per_tensor_and_symmetric(wrong: Quant) -> None:
     for quants in ([wrong, Quant((0.5,))], [Quant((0.5,)), wrong]):
         with pytest.raises(ConstraintError, match=r"MatMul \(scales\)"):
             REGISTRY["MatMul"].result_quant(quants, TYPES, {"alpha": 1.0})
+
+
+def test_matmul_c4_takes_one_int32_with_a_short_k() -> None:
+    narrow = TensorType("int16", (2**16, 1))
+    attributes = {"alpha": 1.0}
+    found = REGISTRY["MatMul"].result_type([TensorType("int32", (1, 2**16)), narrow], attributes)
+    assert found == TensorType("int32", (1, 1))
+    longer = [TensorType("int32", (1, 2**16 + 1)), TensorType("int16", (2**16 + 1, 1))]
+    both = [TensorType("int32", (1, 1)), TensorType("int32", (1, 1))]
+    named = [TensorType("int32", (1, "K")), TensorType("int16", ("K", 1))]
+    for types in (longer, both, named):
+        with pytest.raises(ConstraintError, match=r"^MatMul \(C4\): at most one input may be int32"):
+            REGISTRY["MatMul"].result_type(types, attributes)
+    assert REGISTRY["MatMul"].result_type([TensorType("int16", (1, "K")), named[1]], attributes).shape == (1, 1)

@@ -19,7 +19,8 @@ from tests.calls_linear import CALLS, LARGEST_FLOAT32, Call
 from tests.oracle.quantize import quantize as oracle
 from tests.oracle.rounding import float32
 
-HALF: dict[str, Any] = {"scale": 0.5, "zero_point": 0, "dtype": "int8"}
+HALF: dict[str, Any] = {"scale": 0.5, "zero_point": 0, "dtype": "int8", "division": "reciprocal"}
+both = pytest.mark.parametrize("division", ["reciprocal", "direct"])
 
 
 def reals(*values: float) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -72,6 +73,27 @@ def test_quantize_multiplies_with_the_rounded_reciprocal() -> None:
     assert quantize(reals(45.5), **{**HALF, "scale": 7.0}).tolist() == [7]
 
 
+@pytest.mark.parametrize(
+    ("x", "scale", "reciprocal", "direct"),
+    [
+        (45.5, 7.0, 7, 6),
+        (-45.5, 7.0, -7, -6),
+        (84.5, 13.0, 7, 6),
+        (143.5, 41.0, 3, 4),
+        (-143.5, 41.0, -3, -4),
+        (307.5, 41.0, 7, 8),
+    ],
+)
+def test_quantize_divisions_differ_at_ties(x: float, scale: float, reciprocal: int, direct: int) -> None:
+    """Exact ties of x / scale, which go to even; the float32 of 1/7 and of 1/13 is above it, that of 1/41 below."""
+    assert (Fraction(x) / Fraction(scale)).denominator == 2
+    assert quantize(reals(x), **{**HALF, "scale": scale}).tolist() == [reciprocal]
+    assert quantize(reals(x), **{**HALF, "scale": scale, "division": "direct"}).tolist() == [direct]
+    factor = Fraction(float32(1 / Fraction(scale)))
+    assert round(Fraction(float32(Fraction(x) * factor))) == reciprocal
+    assert round(Fraction(float32(Fraction(x) / Fraction(scale)))) == direct
+
+
 def test_quantize_saturates_at_both_ends_and_says_where() -> None:
     events: list[Event] = []
     y = quantize(reals(63.5, 63.75, 64.5, -64.25, -64.75), **HALF, ctx=Context(node="image", emit=events.append))
@@ -85,21 +107,25 @@ def test_quantize_reports_the_value_before_it_is_saturated() -> None:
     assert [event.value for event in events] == [5 - 2**23]
 
 
+@both
 @pytest.mark.parametrize(
     ("dtype", "low", "high"),
     [("int8", -128, 127), ("uint8", 0, 255), ("int16", -(2**15), 2**15 - 1), ("uint16", 0, 2**16 - 1)],
 )
-def test_quantize_holds_huge_values(dtype: str, low: int, high: int) -> None:
+def test_quantize_holds_huge_values(dtype: str, low: int, high: int, division: str) -> None:
     for zero_point in (low, high):
         y = quantize(
-            reals(LARGEST_FLOAT32, -LARGEST_FLOAT32, 2.0**31, -(2.0**63)), scale=1.0, zero_point=zero_point, dtype=dtype
+            reals(LARGEST_FLOAT32, -LARGEST_FLOAT32, 2.0**31, -(2.0**63)),
+            **{**HALF, "scale": 1.0, "zero_point": zero_point, "dtype": dtype, "division": division},
         )
         np.testing.assert_array_equal(y, np.array([high, low, high, low], dtype), strict=True)
 
 
-def test_quantize_holds_products_beyond_float32() -> None:
-    assert quantize(reals(2.0, -2.0), **{**HALF, "scale": 2.0**-126}).tolist() == [127, -128]
-    assert quantize(reals(4.0, -4.0), **{**HALF, "scale": 2.0**-126}).tolist() == [127, -128]
+@both
+def test_quantize_holds_quotients_beyond_float32(division: str) -> None:
+    for x in (2.0, 4.0, LARGEST_FLOAT32):
+        y = quantize(reals(x, -x), **{**HALF, "scale": 2.0**-126, "division": division})
+        assert y.tolist() == [127, -128]
 
 
 def test_quantize_c1_takes_float32() -> None:
@@ -138,14 +164,17 @@ def test_quantize_c2_scale_and_reciprocal_are_normal() -> None:
 def test_quantize_c3_zero_point_is_a_value_of_the_dtype(dtype: str) -> None:
     low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
     for zero_point in (low, high):
-        y = quantize(reals(0.0), scale=0.5, zero_point=zero_point, dtype=dtype)
+        y = quantize(reals(0.0), **{**HALF, "zero_point": zero_point, "dtype": dtype})
         np.testing.assert_array_equal(y, np.array([zero_point], dtype), strict=True)
     for zero_point in (low - 1, high + 1):
         with pytest.raises(ConstraintError, match=r"Quantize \(C3\)"):
-            quantize(reals(0.0), scale=0.5, zero_point=zero_point, dtype=dtype)
+            quantize(reals(0.0), **{**HALF, "zero_point": zero_point, "dtype": dtype})
 
 
-@pytest.mark.parametrize(("name", "value"), [("dtype", "int32"), ("dtype", "bool"), ("scale", 1), ("zero_point", 0.0)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("dtype", "int32"), ("dtype", "bool"), ("scale", 1), ("zero_point", 0.0), ("division", "floor"), ("division", None)],
+)
 def test_quantize_refuses_other_attributes(name: str, value: object) -> None:
     with pytest.raises(ConstraintError, match=rf"Quantize \(attributes\): {name}"):
         quantize(reals(1.0), **{**HALF, name: value})
@@ -157,6 +186,6 @@ def test_quantize_refuses_empty_axes() -> None:
 
 
 def test_quantize_scale_of_the_result_is_the_attribute() -> None:
-    attributes = {"scale": 0.25, "zero_point": 3, "dtype": "uint8"}
+    attributes = {**HALF, "scale": 0.25, "zero_point": 3, "dtype": "uint8"}
     found = REGISTRY["Quantize"].result_quant([None], [TensorType("float32", (1,))], attributes)
     assert found == Quant((0.25,), zero_point=3)

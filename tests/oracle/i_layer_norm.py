@@ -6,6 +6,7 @@ import math
 from fractions import Fraction
 
 from tests.oracle.int_sqrt import root
+from tests.oracle.rounding import rounded
 from tests.oracle.widths import fit
 
 
@@ -24,7 +25,7 @@ def i_layer_norm(
 ) -> list[int]:
     """The result of one row x of C elements; bias has C elements too."""
     s = fit(sum(x), mean_bits, overflow=overflow)
-    mu = {"half_even": round, "truncate": math.trunc}[mean_rounding](Fraction(s, len(x)))
+    mu = rounded(Fraction(s, len(x)), mean_rounding)
     y = [fit(value - mu, mean_bits, overflow=overflow) for value in x]
     v = fit(sum(value**2 for value in y), variance_bits, signed=variance_bits != 32, overflow=overflow)
     k = root(v, sqrt_start, sqrt_steps)

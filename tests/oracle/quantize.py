@@ -13,15 +13,15 @@ from tests.oracle.widths import saturate
 BEYOND_EVERY_DTYPE = 2**200
 
 
-def quantize(x: Any, *, scale: float, zero_point: int, dtype: str) -> Any:
-    reciprocal = float32(1 / Fraction(scale))
+def quantize(x: Any, *, scale: float, zero_point: int, dtype: str, division: str) -> Any:
+    factor = {"reciprocal": Fraction(float32(1 / Fraction(scale))), "direct": 1 / Fraction(scale)}[division]
 
     def element(value: float) -> int:
-        product = float32(Fraction(value) * Fraction(reciprocal))
-        if math.isinf(product):
-            y = BEYOND_EVERY_DTYPE if product > 0 else -BEYOND_EVERY_DTYPE
+        quotient = float32(Fraction(value) * factor)
+        if math.isinf(quotient):
+            y = BEYOND_EVERY_DTYPE if quotient > 0 else -BEYOND_EVERY_DTYPE
         else:
-            y = rounded(Fraction(product), "half_even") + zero_point
+            y = rounded(Fraction(quotient), "half_even") + zero_point
         return saturate(y, dtype)
 
     return build(shape_of(x), lambda index: element(at(x, index)))
