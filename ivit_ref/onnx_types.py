@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from onnx import AttributeProto, TensorProto
 
+from ivit_ref.errors import FileError
 from ivit_ref.integers import BOUNDS
 
 OPSET = 21
@@ -44,3 +45,10 @@ def attribute_kind(hint: object, name: str) -> AttributeProto.AttributeType:
         return AttributeProto.FLOAT
     is_text = get_origin(hint) is Literal and isinstance(get_args(hint)[0], str)
     return AttributeProto.STRING if is_text and name != "dtype" else AttributeProto.INT
+
+
+def text(value: Any, what: str) -> str:
+    """A text field; protobuf hands out what is not UTF-8 as bytes."""
+    if not isinstance(value, str):
+        raise FileError(f"{what}: must be UTF-8 text, but found {value!r}")
+    return value

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
+from ivit_ref.errors import InputError
+from ivit_ref.importer import Choices
+from ivit_ref.importer.choices import Gelu, LayerNorm, Softmax
+from ivit_ref.ir import Graph
+from ivit_ref.onnx_io import is_native, load, read
 from ivit_ref.profiles import PROFILES
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -16,6 +22,45 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 def add_profile(parser: argparse.ArgumentParser, what: str) -> None:
     """The option ``--profile``."""
     parser.add_argument("--profile", choices=list(PROFILES), metavar="NAME", help=f"{what}: {', '.join(PROFILES)}")
+
+
+def add_import(parser: argparse.ArgumentParser) -> None:
+    """The options for a quantized model that is imported."""
+    group = parser.add_argument_group("for a model that is imported (QDQ, QOperator, custom domains)")
+    group.add_argument("--dims", nargs="+", action="extend", metavar="NAME=LENGTH", help="lengths of named axes: --dims N=1")
+    for name, what in (("softmax", Softmax), ("gelu", Gelu), ("layernorm", LayerNorm)):
+        allowed = get_args(what)
+        group.add_argument(f"--{name}", choices=allowed, metavar="|".join(allowed), help=f"default: {allowed[0]}")
+
+
+def dims_of(args: argparse.Namespace) -> dict[str, int]:
+    """The lengths that ``--dims`` gives."""
+    dims: dict[str, int] = {}
+    for pair in args.dims or ():
+        name, _, length = pair.rpartition("=")
+        if not name or not re.fullmatch(r"[0-9]{1,9}", length) or name in dims:
+            raise InputError(f"--dims: must be NAME=LENGTH, each name once, but found {pair!r}")
+        dims[name] = int(length)
+    return dims
+
+
+def choices_of(args: argparse.Namespace) -> dict[str, str]:
+    """What the options choose for an import; nothing where none is given."""
+    given = {name: getattr(args, name) for name in ("softmax", "gelu", "layernorm")}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def load_graph(args: argparse.Namespace, path: str) -> Graph:
+    """The integer graph of a file: one of our own in the profile that is asked for, or a quantized model, imported."""
+    given = choices_of(args)
+    native = is_native(read(path))
+    if native and given:
+        raise InputError(f"--{next(iter(given))}: is for a model that is imported, but {path} has operators of our own")
+    if native:
+        graph = load(path, choices=None, **dims_of(args))
+        return graph.with_profile(args.profile) if args.profile else graph
+    profile = {"profile": args.profile} if args.profile else {}
+    return load(path, choices=Choices(**given, **profile), **dims_of(args))  # type: ignore[arg-type]
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

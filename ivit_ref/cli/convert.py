@@ -1,4 +1,4 @@
-"""``ivit-ref convert``: a checkpoint, or a graph in another profile, to an integer graph."""
+"""``ivit-ref convert``: a checkpoint, a quantized ONNX model, or a graph in another profile, to an integer graph."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ import re
 from pathlib import Path
 
 from ivit_ref.checkpoints import read_state
-from ivit_ref.cli.common import Commands, add_json, add_profile, report, table
+from ivit_ref.cli.common import Commands, add_import, add_json, add_profile, choices_of, load_graph, report, table
 from ivit_ref.errors import InputError
 from ivit_ref.ir import Graph
 from ivit_ref.models import vit_graph
-from ivit_ref.onnx_io import load, save
+from ivit_ref.onnx_io import is_native, read, save
 
 
 def register(commands: Commands) -> None:
     """Declare the command."""
-    parser = commands.add_parser("convert", help="convert a checkpoint to an integer graph", description=__doc__)
-    parser.add_argument("source", metavar="SOURCE", help="a state dict (.npz), or a graph (.onnx) to rewrite with --profile")
+    parser = commands.add_parser(
+        "convert", help="convert a checkpoint or a quantized model to an integer graph", description=__doc__
+    )
+    parser.add_argument(
+        "source", metavar="SOURCE", help="a state dict (.npz), a quantized model (.onnx), or a graph to rewrite with --profile"
+    )
     parser.add_argument("out", metavar="OUT.onnx")
     parser.add_argument("--num-heads", type=int, metavar="H", help="attention heads, which a state dict does not show")
     parser.add_argument("--image-size", metavar="HxW", help="needed only where the image is not square in patches")
-    add_profile(parser, "default for a checkpoint: qat")
+    add_profile(parser, "default for a checkpoint: qat, for a quantized model: ideal")
+    add_import(parser)
     add_json(parser)
     parser.set_defaults(command=command)
 
@@ -40,12 +45,17 @@ def _rewritten(args: argparse.Namespace) -> Graph:
     for option in ("num_heads", "image_size"):
         if getattr(args, option) is not None:
             raise InputError(f"--{option.replace('_', '-')}: goes with a checkpoint only, but the source is {args.source}")
-    if args.profile is None:
-        raise InputError(f"--profile: must name the profile to rewrite a graph in, but there is none for {args.source}")
-    return load(args.source).with_profile(args.profile)
+    if is_native(read(args.source)):
+        if args.profile is None:
+            raise InputError(f"--profile: must name the profile to rewrite a graph in, but there is none for {args.source}")
+        return load_graph(args, args.source)
+    return load_graph(args, args.source).with_metadata(source_sha256=_digest(args.source))
 
 
 def _from_checkpoint(args: argparse.Namespace) -> Graph:
+    for option in ("dims", *choices_of(args)):
+        if getattr(args, option):
+            raise InputError(f"--{option}: goes with a quantized model only, but the source is {args.source}")
     state = read_state(args.source)
     if args.num_heads is None:
         raise InputError(

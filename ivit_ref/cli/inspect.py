@@ -1,24 +1,73 @@
-"""``ivit-ref inspect``: a graph as text, one line a node, with types, scales and dyadic numbers."""
+"""``ivit-ref inspect``: a graph as text, one line a node; with ``--coverage``, what an import makes of a model."""
 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from typing import Any
 
-from ivit_ref.cli.common import Commands, add_json, report
-from ivit_ref.onnx_io import load
+from ivit_ref.cli.common import Commands, add_import, add_json, add_profile, choices_of, dims_of, load_graph, report, table
+from ivit_ref.importer import Choices, Imported
+from ivit_ref.onnx_io import examine, is_native, load, read
 from ivit_ref.text import format_graph, graph_facts
+
+SHOWN = 20
+"""How many chosen scales are shown."""
 
 
 def register(commands: Commands) -> None:
     """Declare the command."""
-    parser = commands.add_parser("inspect", help="print a graph", description=__doc__)
+    parser = commands.add_parser("inspect", help="print a graph, or what an import makes of a model", description=__doc__)
     parser.add_argument("graph", metavar="GRAPH.onnx")
+    parser.add_argument(
+        "--coverage", action="store_true", help="what becomes of each node, which scales were chosen, what is refused"
+    )
+    add_profile(parser, "print the graph in another profile")
+    add_import(parser)
     add_json(parser)
     parser.set_defaults(command=command)
 
 
 def command(args: argparse.Namespace) -> int:
-    """Run it."""
-    graph = load(args.graph)
+    """Run it; 1 if a node has no integer form."""
+    if args.coverage:
+        return _coverage(args)
+    graph = load_graph(args, args.graph)
     report(args, graph_facts(graph), format_graph(graph))
     return 0
+
+
+def _coverage(args: argparse.Namespace) -> int:
+    if is_native(read(args.graph)):
+        graph = load(args.graph, choices=None, **dims_of(args))
+        facts: dict[str, Any] = {"graph": args.graph, "native": True, "nodes": len(graph.nodes), "refused": 0}
+        report(args, facts, table([("graph", f"{args.graph}: all {len(graph.nodes)} nodes are operators of ai.ivit")]))
+        return 0
+    profile = {"profile": args.profile} if args.profile else {}
+    found = examine(args.graph, choices=Choices(**choices_of(args), **profile), **dims_of(args))  # type: ignore[arg-type]
+    report(args, _facts(args.graph, found), _text(args.graph, found))
+    return 0 if found.graph is not None else 1
+
+
+def _facts(path: str, found: Imported) -> dict[str, Any]:
+    return {
+        "graph": path,
+        "native": False,
+        "nodes": [entry.facts() for entry in found.report.entries.values()],
+        "chosen": found.report.chosen,
+        "refused": sum(1 for _ in found.report.refused),
+    }
+
+
+def _text(path: str, found: Imported) -> str:
+    entries, refused = found.report.entries.values(), list(found.report.refused)
+    verdict = "every node has an integer form" if not refused else f"{len(refused)} are refused"
+    rows = [("model", f"{path}: {len(entries)} nodes, {verdict}")]
+    groups = Counter((e.type, ", ".join(Counter(e.operators)) or e.note) for e in entries if not e.refused)
+    rows += [(f"{n} {type_}", becomes) for (type_, becomes), n in sorted(groups.items())]
+    chosen = found.report.chosen
+    rows += [("chosen", line) for line in chosen[:SHOWN]]
+    if len(chosen) > SHOWN:
+        rows.append(("chosen", f"and {len(chosen) - SHOWN} more (see: --json)"))
+    rows += [("refused", f"node {e.name!r} ({e.type}): {e.refused}") for e in refused]
+    return table(rows)

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from ivit_ref.arrays import read_npy, read_npz, same_file, write_npz
-from ivit_ref.cli.common import Commands, Progress, add_json, add_profile, report, table
+from ivit_ref.cli.common import Commands, Progress, add_import, add_json, add_profile, load_graph, report, table
 from ivit_ref.errors import InputError, IntegerOverflow
 from ivit_ref.events import OVERFLOWS, Event, EventLog
 from ivit_ref.interpreter import Interpreter, check_inputs
 from ivit_ref.ir import Array, Graph
-from ivit_ref.onnx_io import load
 
 BATCH = 32
 """Images in one go: small enough for the caches of a DeiT-Tiny, large enough to hide the cost of a call."""
@@ -37,16 +36,15 @@ def register(commands: Commands) -> None:
     parser.add_argument("--intermediates", action="store_true", help="write every tensor with --out, not the outputs alone")
     parser.add_argument("--engine", choices=["fast", "spec"], default="fast", help="default: fast; both give the same integers")
     parser.add_argument("--overflow", choices=OVERFLOWS, default="raise", help="a value that leaves its width; default: raise")
-    add_profile(parser, "run the graph in another profile")
+    add_profile(parser, "run the graph in another profile; default of a model that is imported: ideal")
+    add_import(parser)
     add_json(parser)
     parser.set_defaults(command=command)
 
 
 def command(args: argparse.Namespace) -> int:
     """Run it."""
-    graph = load(args.graph)
-    if args.profile:
-        graph = graph.with_profile(args.profile)
+    graph = load_graph(args, args.graph)
     _check_out(args)
     given = read_npz(args.images) if args.images else {}
     inputs = _image_input(graph, given, args.images) if args.images else _named_inputs(args.input)
@@ -113,7 +111,8 @@ def _joined(graph: Graph, name: str, parts: list[Array]) -> Array:
 
 def accuracy(outputs: Mapping[str, Array], given: Mapping[str, Array], source: str) -> dict[str, Any]:
     """Top-1 accuracy against ``labels``, and how often the class is that of the given ``logits``."""
-    logits = outputs.get("logits")
+    floats = [y for y in outputs.values() if y.dtype == np.float32]
+    logits = outputs.get("logits", floats[0] if len(floats) == 1 else None)
     if logits is None or logits.ndim != 2:
         return {}
     answer = logits.argmax(axis=1)

@@ -12,8 +12,8 @@ from ivit_ref import registry
 from ivit_ref.errors import FileError, GraphError
 from ivit_ref.integers import BOUNDS
 from ivit_ref.ir import Attribute, Constant, Dim, TensorType, Value
-from ivit_ref.onnx_io.quants import quant_of, text
-from ivit_ref.onnx_types import ONNX_DTYPES, attribute_kind
+from ivit_ref.onnx_io.quants import quant_of
+from ivit_ref.onnx_types import ONNX_DTYPES, attribute_kind, text
 
 DTYPE_NAMES: dict[int, str] = {number: name for name, number in ONNX_DTYPES.items()}
 LARGEST_RANK = 32

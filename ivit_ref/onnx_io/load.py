@@ -1,7 +1,9 @@
-"""Reading a graph from an ONNX model of our own domain; everything else is refused by name."""
+"""Reading a graph from an ONNX model: one of our own domain as it is, any other by import."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
@@ -10,19 +12,46 @@ from onnx import GraphProto, ModelProto, NodeProto
 
 from ivit_ref import registry
 from ivit_ref.errors import FileError, GraphError
+from ivit_ref.importer import Choices, Imported, import_model
 from ivit_ref.ir import Graph, Node
 from ivit_ref.onnx_io.fields import attributes_of, constant_of, texts, value_of
-from ivit_ref.onnx_io.quants import PREFIX, text
-from ivit_ref.onnx_types import DOMAIN, VERSION
+from ivit_ref.onnx_io.quants import PREFIX
+from ivit_ref.onnx_types import DOMAIN, VERSION, text
 from ivit_ref.verify import verify
 
 
-def load(path: str | Path, **dims: int) -> Graph:
+def load(path: str | Path, *, choices: Choices | None = None, **dims: int) -> Graph:
     """The verified graph of a model file, with named dimensions bound to ``dims``.
 
-    External data is read by onnx's own loader, which stays within the model's folder. Raises FileError for a file that is
-    missing, damaged or not ONNX, GraphError for a model that breaks a rule.
+    A file of our own domain is read as it is, and may keep dimensions unbound. Any other quantized model is imported: each
+    node becomes integer operators as ``choices`` say, or is refused by name. External data is read by onnx's own loader, which
+    stays within the model's folder. Raises FileError for a file that is missing, damaged or not ONNX, GraphError for a model
+    that breaks a rule or has no integer form.
     """
+    model = read(path)
+    with _naming(path):
+        if not is_native(model):
+            imported = import_model(model, dims, choices).graph
+            assert imported is not None
+            return imported.with_metadata(source=Path(path).name)
+        if choices is not None:
+            raise GraphError("choices are for models that are imported, but this one has operators of our own")
+        graph = from_model(model)
+    return graph.bind(**dims) if dims else graph
+
+
+def examine(path: str | Path, *, choices: Choices | None = None, **dims: int) -> Imported:
+    """What ``load`` would make of a model that is not of our own domain, told node by node, refused ones included.
+
+    A named axis that ``dims`` leave out counts as 1.
+    """
+    model = read(path)
+    with _naming(path):
+        return import_model(model, dims, choices, strict=False)
+
+
+def read(path: str | Path) -> ModelProto:
+    """The model of a file, as onnx reads it."""
     path = Path(path)
     if not path.is_file():
         raise FileError(f"{path}: must be an ONNX model, but there is {'a folder' if path.is_dir() else 'no such file'}")
@@ -31,11 +60,23 @@ def load(path: str | Path, **dims: int) -> Graph:
     except (DecodeError, onnx.checker.ValidationError, OSError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FileError(f"{path}: must be an ONNX model, but it cannot be read: {reason}") from error
+    if not model.HasField("graph") or not model.graph.node:
+        raise FileError(f"{path}: must have a graph with nodes, but found none: the file is truncated or not ONNX")
+    return model
+
+
+def is_native(model: ModelProto) -> bool:
+    """Whether the model has operators of our own domain."""
+    return any(node.domain == DOMAIN for node in model.graph.node)
+
+
+@contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Errors that name the file."""
     try:
-        graph = from_model(model)
+        yield
     except (FileError, GraphError) as error:
         raise type(error)(f"{path}: {error}") from error
-    return graph.bind(**dims) if dims else graph
 
 
 def from_model(model: ModelProto) -> Graph:

@@ -10,6 +10,7 @@ from onnx import StringStringEntryProto
 
 from ivit_ref.errors import FileError
 from ivit_ref.ir import Quant
+from ivit_ref.onnx_types import text
 
 PREFIX = "ai.ivit."
 QUANT_KEY = PREFIX + "quant"
@@ -26,13 +27,6 @@ def quant_entries(quant: Quant | None) -> list[StringStringEntryProto]:
         return []
     facts = {"scale": list(quant.scale), "zero_point": quant.zero_point, "axis": quant.axis}
     return [entry(QUANT_KEY, json.dumps(facts))]
-
-
-def text(value: Any, what: str) -> str:
-    """A text field; protobuf hands out what is not UTF-8 as bytes."""
-    if not isinstance(value, str):
-        raise FileError(f"{what}: must be UTF-8 text, but found {value!r}")
-    return value
 
 
 def quant_of(name: str, properties: Iterable[StringStringEntryProto]) -> Quant | None:

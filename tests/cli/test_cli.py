@@ -469,7 +469,7 @@ BAD: dict[str, tuple[Bad, str]] = {
     "a truncated graph": (lambda f: run_graph(f, GRAPH.read_bytes()[:300000]), "bad.onnx"),
     "text for a graph": (lambda f: run_graph(f, b"Not a model.\n"), "must be an ONNX model"),
     "an archive for a graph": (lambda f: ["inspect", digits_with(f)], "must be an ONNX model"),
-    "a float model": (lambda f: run_graph(f, float_model()), "ai.onnx::Relu"),
+    "a float model": (lambda f: run_graph(f, float_model()), "must be quantized"),
     "another domain": (lambda f: run_graph(f, foreign_model("QGelu", "com.microsoft")), "com.microsoft::QGelu"),
     "an unknown operator": (lambda f: run_graph(f, foreign_model("Softplus", "ai.ivit")), "ai.ivit::Softplus"),
     "no images": (lambda f: ["run", GRAPH, "--images", f / "none.npz", "--out", f / "out.npz"], "none.npz: must be a file"),

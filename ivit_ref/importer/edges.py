@@ -1,0 +1,245 @@
+"""Where real numbers become integers and integers real: QuantizeLinear, DequantizeLinear, Cast, and the same in QONNX."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from onnx import TensorProto
+
+from ivit_ref.errors import GraphError
+from ivit_ref.importer.constants import Codes, Constant, float32s, quantized
+from ivit_ref.importer.emitter import Target, quant_of
+from ivit_ref.importer.lower import Coded, Image, Item, Lowering, Rule, checked_scales
+from ivit_ref.importer.pending import Clipped, Rounded, Sum
+from ivit_ref.importer.reals import WHOLE, Held, Real, Tabulated, require_one_scale
+from ivit_ref.importer.source import Op
+from ivit_ref.integers import BOUNDS, Rounding, widen
+from ivit_ref.ir import Array, Quant, Value
+from ivit_ref.onnx_types import ONNX_DTYPES
+
+NAMES = {number: name for name, number in ONNX_DTYPES.items()}
+FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
+
+
+def quantize(state: Lowering, op: Op) -> Item:
+    """QuantizeLinear."""
+    item = state.item(op, 0)
+    shape = item.shape if isinstance(item, (Constant, Real, Image)) else ()
+    target = _target(state, op, len(shape))
+    if isinstance(item, Constant):
+        like = _codes_like(state, op, item, target.dtype)
+        return Constant(quantized(item.array, like, target.dtype, *BOUNDS[target.dtype]).integers)
+    if isinstance(item, Image):
+        return Coded(quantize_image(state, item, target, op.output))
+    real = state.real(op, 0)
+    value = real.at(state.emitter, target, op.output)
+    return Coded(value, _origin(state, real, value, target))
+
+
+def quantize_image(state: Lowering, image: Image, target: Target, output: str) -> Value:
+    """A float input is quantized first and moved after."""
+    require_one_scale(target)
+    e, q = state.emitter, target.quant
+    name = image.edge.name
+    value = next((v for v in e.inputs if v.name == name), None)
+    value = value or e.input(name, "float32", image.edge.shape, None)
+    first = f"{name}.quantized" if image.moves else output
+    y = e.node("Quantize", value, name=first, scale=q.scale[0], zero_point=q.zero_point, dtype=target.dtype, division="direct")
+    for move in image.moves:
+        y = move(y, output, "")
+    return y
+
+
+def _origin(state: Lowering, real: Real, value: Value, target: Target) -> Tabulated | None:
+    """The quantized results as a function of the tensor that they were looked up from."""
+    table = real.table(state.emitter) if isinstance(real, (Tabulated, Clipped, Sum)) else None
+    if table is None or target.quant.axis is not None:
+        return None
+    q = target.quant
+    like = Codes(np.zeros(256, np.int64), float32s(q.scale), np.array([q.zero_point]), None)
+    codes = quantized(table.results, like, target.dtype, *BOUNDS[target.dtype])
+    return Tabulated(table.source, codes.real(), value.name)
+
+
+def dequantize(state: Lowering, op: Op) -> Item:
+    """DequantizeLinear."""
+    item = state.item(op, 0)
+    if op.get("block_size", 0):
+        raise GraphError(f"block quantization must be undone first (quantize per channel), but found {op.get('block_size', 0)}")
+    if isinstance(item, Constant):
+        codes = _codes_like(state, op, item, str(item.array.dtype))
+        codes = replace(codes, integers=item.array)
+        return Constant(codes.real(), codes)
+    if isinstance(item, Coded):
+        return meant(state, item, _target(state, op, len(item.value.type.shape), item.value.type.dtype), op.output)
+    real = state.real(op, 0)
+    value = state.emitter.center(real.integers(state.emitter), real.name)
+    target = _target(state, op, len(value.type.shape), "int32")
+    if target.quant.zero_point or quant_of(value) != WHOLE:
+        raise GraphError(f"it must read integers with zero point 0, but found {quant_of(value)}")
+    return Held(state.emitter.rescale(value, target.quant.scale, op.output, target.quant.axis or 0), op.output)
+
+
+def meant(state: Lowering, coded: Coded, target: Target, name: str) -> Held:
+    """Integers as what a consumer says that they stand for, which must be what their producer says."""
+    value, found = coded.value, quant_of(coded.value)
+    if found == target.quant:
+        return Held(value, name, coded.origin)
+    if found.zero_point != target.quant.zero_point or found.axis != target.quant.axis:
+        raise GraphError(f"it must read what its producer emits, {target.quant}, but found {found}")
+    wanted, own = target.quant.scale, found.scale
+    if own != (1.0,):
+        state.report.choose(f"{name}: reads steps of {wanted[0]:.6g} where {value.name!r} emits steps of {own[0]:.6g}")
+    return Held(state.emitter.worth(value, wanted[0], name), name)
+
+
+def _target(state: Lowering, op: Op, rank: int, given: str = "") -> Target:
+    """The quantization of a node with inputs x, scale, zero point; the dtype is that of the integers, where they are given."""
+    zero_point = state.array(op, 2, np.zeros(1, np.int64))
+    dtype = given or (str(zero_point.dtype) if op.has(2) else NAMES.get(op.get("output_dtype", 0), "uint8"))
+    if op.has(2) and str(zero_point.dtype) != dtype:
+        raise GraphError(f"the zero point must be {dtype} like the integers, but found {zero_point.dtype}")
+    return state.target(state.array(op, 1), zero_point, op.get("axis", 1), rank, dtype)
+
+
+def _codes_like(state: Lowering, op: Op, x: Constant, dtype: str) -> Codes:
+    """Scales, zero points and axis for a constant; zero points may differ from channel to channel."""
+    scales = float32s(checked_scales(state.array(op, 1)))
+    zero = state.array(op, 2, np.zeros(1, np.int64))
+    axis: int | None = op.get("axis", 1) if scales.size > 1 else None
+    if axis is not None:
+        axis = axis + len(x.shape) if axis < 0 else axis
+        if not (0 <= axis < len(x.shape) and x.shape[axis] == scales.size):
+            raise GraphError(f"the scales must be as many as axis {axis} of {list(x.shape)} is long, but found {scales.size}")
+    if dtype not in BOUNDS or zero.dtype.kind not in "iu" or zero.size not in (1, scales.size):
+        raise GraphError(f"the zero points must be integers, as many as the scales, but found {zero.dtype}{list(zero.shape)}")
+    zeros = widen(zero.reshape(-1))
+    if (zeros < BOUNDS[dtype][0]).any() or (zeros > BOUNDS[dtype][1]).any():
+        raise GraphError(f"the zero points must be {dtype}, but found {int(zeros[0])}")
+    return Codes(x.array, scales, zeros, axis)
+
+
+def cast(state: Lowering, op: Op) -> Item:
+    """Cast: from integers to the same real numbers, and from whole numbers to integers."""
+    to, item = op.get("to", 0), state.item(op, 0)
+    if to in FLOATS:
+        return item if isinstance(item, Image) else state.real(op, 0)
+    if to not in NAMES or NAMES[to] not in ("int8", "uint8", "int16", "uint16", "int32"):
+        found = TensorProto.DataType.Name(to).lower() if to in TensorProto.DataType.values() else f"type {to}"
+        raise GraphError(
+            f"it must cast to float32 or to integers of at most 32 bits (export without float16), but found {found}"
+        )
+    real = state.real(op, 0)
+    if not _is_whole(state, real):
+        raise GraphError("a cast to integers must come after Round or from integers, but found one that truncates")
+    return Coded(real.at(state.emitter, Target(WHOLE, NAMES[to], "half_even"), op.output))
+
+
+def _is_whole(state: Lowering, real: Real) -> bool:
+    if isinstance(real, Clipped):
+        return real.low == round(real.low) and real.high == round(real.high) and _is_whole(state, real.x)
+    return isinstance(real, Rounded) or (isinstance(real, Held) and quant_of(real.value) == WHOLE)
+
+
+def round_(state: Lowering, op: Op) -> Item:
+    """Round: ties to even."""
+    return Rounded(state.real(op, 0), op.output)
+
+
+def identity(state: Lowering, op: Op) -> Item:
+    """Identity, Dropout: nothing."""
+    return state.item(op, 0)
+
+
+def clip(state: Lowering, op: Op) -> Item:
+    """Clip and Relu, of real numbers and of integers."""
+    low, high = _bounds(state, op)
+    if np.isnan([low, high]).any() or low > high:
+        raise GraphError(f"its bounds must be numbers in order, but found {low} and {high}")
+    item = state.item(op, 0)
+    if not isinstance(item, Coded):
+        return Clipped(state.real(op, 0), low, high, op.output)
+    smallest, largest = BOUNDS[item.value.type.dtype]
+    first, last = int(min(max(low, smallest), largest)), int(max(min(high, largest), smallest))
+    if (first, last) == (smallest, largest):
+        return item
+    return Coded(state.emitter.node("Clip", item.value, name=op.output, output=op.output, low=first, high=last))
+
+
+def _bounds(state: Lowering, op: Op) -> tuple[float, float]:
+    if op.type == "Relu":
+        return 0.0, np.inf
+    if "min" in op.attributes or "max" in op.attributes:
+        return float(op.get("min", -np.inf)), float(op.get("max", np.inf))
+    ends = [state.constant(op, i) if op.has(i) else None for i in (1, 2)]
+    low, high = (None if c is None or not c.is_scalar else c.number() for c in ends)
+    return (-np.inf if low is None else low), (np.inf if high is None else high)
+
+
+ROUNDINGS: dict[str, Rounding] = {
+    "ROUND": "half_even", "HALF_EVEN": "half_even", "FLOOR": "floor", "DOWN": "truncate", "ROUND_TO_ZERO": "truncate",
+    "HALF_UP": "half_away",
+}  # fmt: skip
+"""The rounding modes of QONNX that are rules of ours (its HALF_UP takes halves away from zero)."""
+
+
+def quant(state: Lowering, op: Op) -> Item:
+    """QONNX's Quant and IntQuant: quantized and dequantized at once."""
+    scale, zero_point, bits = (state.array(op, place) for place in (1, 2, 3))
+    mode, width = str(op.get("rounding_mode", "ROUND")).upper(), float(bits.reshape(-1)[0]) if bits.size == 1 else 0.0
+    zeros = np.unique(zero_point)
+    if mode not in ROUNDINGS or width not in range(2, 33) or zeros.size != 1 or zeros[0] != round(float(zeros[0])):
+        must = f"rounding must be one of {', '.join(ROUNDINGS)}, the width 2 to 32 and the zero point one integer"
+        raise GraphError(f"{must}, but found {mode}, {width:g} and {zeros[:3].tolist()}")
+    signed, zero, item = bool(op.get("signed", 1)), int(zeros[0]), state.item(op, 0)
+    low, high = (-(2 ** (int(width) - 1)), 2 ** (int(width) - 1) - 1) if signed else (0, 2 ** int(width) - 1)
+    low, high = low + int(signed and op.get("narrow", 0)), high - int(not signed and op.get("narrow", 0))
+    dtype = next((d for d in ("int8", "uint8", "int16", "uint16", "int32") if BOUNDS[d][0] <= low and high <= BOUNDS[d][1]), "")
+    if not dtype or not BOUNDS[dtype][0] <= zero <= BOUNDS[dtype][1]:
+        raise GraphError(f"the width must be at most 32 signed bits, with a zero point inside, but found {width:g} and {zero}")
+    if isinstance(item, Constant):
+        codes = _rounded(item, scale, zero, ROUNDINGS[mode], dtype, (low, high))
+        return Constant(codes.real(), codes)
+    target = Target(Quant(checked_scales(scale.reshape(-1)), zero, None), dtype, ROUNDINGS[mode])
+    if isinstance(item, Image):
+        if ROUNDINGS[mode] != "half_even":
+            raise GraphError(f"a float input must be rounded half to even, but found {mode}")
+        value = quantize_image(state, item, target, op.output)
+    else:
+        value = state.real(op, 0).at(state.emitter, target)
+    if (low, high) != BOUNDS[dtype]:
+        value = state.emitter.node("Clip", value, name=op.output, low=low, high=high)
+    return Held(value, op.output)
+
+
+def _rounded(x: Constant, scale: Array, zero: int, rounding: Rounding, dtype: str, bounds: tuple[int, int]) -> Codes:
+    """A constant quantized by one of the rounding rules."""
+    axes = [i for i, d in enumerate(scale.shape) if d > 1]
+    if len(axes) > 1 or (axes and (scale.ndim > x.array.ndim or x.shape[axes[0] + x.array.ndim - scale.ndim] != scale.size)):
+        raise GraphError(f"the scale must be one or go along one axis of {list(x.shape)}, but found {list(scale.shape)}")
+    axis = axes[0] + x.array.ndim - scale.ndim if axes else None
+    like = Codes(np.zeros(x.shape, np.int64), float32s(checked_scales(scale.reshape(-1))), np.array([zero]), axis)
+    steps = float32s(x.array) / like.along(like.scale)
+    whole = {
+        "half_even": np.rint(steps),
+        "floor": np.floor(steps),
+        "truncate": np.trunc(steps),
+        "half_away": np.copysign(np.floor(np.abs(steps) + np.float32(0.5)), steps),
+    }[rounding]
+    ones = replace(like, scale=np.ones(1, np.float32), axis=None)
+    return replace(like, integers=quantized(whole, ones, dtype, *bounds).integers)
+
+
+RULES: dict[str, Rule] = {
+    "QuantizeLinear": quantize,
+    "DequantizeLinear": dequantize,
+    "Cast": cast,
+    "Round": round_,
+    "Identity": identity,
+    "Dropout": identity,
+    "Clip": clip,
+    "Relu": clip,
+    "qonnx.custom_op.general::Quant": quant,
+    "qonnx.custom_op.general::IntQuant": quant,
+}
