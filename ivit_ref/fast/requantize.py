@@ -16,8 +16,10 @@ is on it. Hence, unless v rounded *is* a half, its nearest integer is that of v,
 it *is* an integer, its floor and trunc are those of v. The few elements that are on one are done again in integers, by the
 spec's ``shift_right``.
 
-Where |v| may exceed 2**51, and for branches that are rounded once, the spec body runs. Sum, zero point and saturation are in
-integers.
+**Branches that are rounded once** have one shift: their sum is a v of the first kind, with z the sum of both products.
+
+Where |v| may exceed 2**51, or such a z 2**52, the spec body runs. Zero point, saturation and the sum of branches that are
+rounded each are in integers.
 """
 
 from __future__ import annotations
@@ -54,17 +56,33 @@ def requantize(arrays: Sequence[Array], attributes: Mapping[str, Any], ctx: Cont
 
 def requantize_add(arrays: Sequence[Array], attributes: Mapping[str, Any], ctx: Context) -> Array:
     """The sum of two rescaled branches, saturated."""
-    if attributes["rounds"] != "each":
-        return REGISTRY["RequantizeAdd"].run(arrays, attributes, ctx)
     a, b = arrays
     if a.shape != b.shape:
         a, b = np.broadcast_arrays(a, b)
+    y = (_each if attributes["rounds"] == "each" else _once)(a, b, attributes)
+    if y is None:
+        return REGISTRY["RequantizeAdd"].run(arrays, attributes, ctx)
+    return saturated(_shifted(y, attributes["zero_point"]), attributes["dtype"], ctx)
+
+
+def _each(a: Ints, b: Ints, attributes: Mapping[str, Any]) -> Ints | None:
+    """Two rounded branches, added; None where float64 does not prove them."""
     how = attributes["rounding"], attributes["axis"], a.ndim
     first = scaled(a, attributes["a_multiplier"], attributes["a_shift"], *how)
     second = scaled(b, attributes["b_multiplier"], attributes["b_shift"], *how)
-    if first is None or second is None:
-        return REGISTRY["RequantizeAdd"].run(arrays, attributes, ctx)
-    return saturated(_shifted(first + second, attributes["zero_point"]), attributes["dtype"], ctx)
+    return None if first is None or second is None else first + second
+
+
+def _once(a: Ints, b: Ints, attributes: Mapping[str, Any]) -> Ints | None:
+    """Two branches on one shift, added and then rounded; None where their sum may leave 2**52."""
+    axis, rank = attributes["axis"], a.ndim
+    a_factor, a_largest, _ = _factors(attributes["a_multiplier"], attributes["a_shift"], axis, rank)
+    b_factor, b_largest, _ = _factors(attributes["b_multiplier"], attributes["b_shift"], axis, rank)
+    if peak(a) * a_largest + peak(b) * b_largest > EXACT:
+        return None
+    v: Reals = a * a_factor
+    v += b * b_factor
+    return _round_exact(v, attributes["rounding"]).astype(np.int64)
 
 
 def scaled(x: Ints, multiplier: Numbers, shift: Numbers, rounding: Rounding, axis: int, rank: int) -> Ints | None:

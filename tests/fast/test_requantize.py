@@ -225,4 +225,27 @@ def test_what_a_transformer_requantizes_does_not_run_the_spec() -> None:
         x = rng.integers(-(2**bits), 2**bits, (5, 7)).astype(np.int32)
         assert not runs_spec("Requantize", [x], usual)
         assert not runs_spec("RequantizeAdd", [x, x], both(usual, usual))
-        assert runs_spec("RequantizeAdd", [x, x], both(usual, usual, "once"))
+        assert runs_spec("RequantizeAdd", [x, x], both(usual, usual, "once")) == (bits > 20)
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("shift", [0, 1, 2, 30, 53, 62])
+def test_branches_that_are_rounded_once_up_to_2_52(shift: int, rounding: str) -> None:
+    """2**21 * 2**30 from each is just what float64 proves; one more step is not, and runs the spec."""
+    top = int32([2**21, -(2**21), 2**21 - 1, 1 - 2**21, 1, -1, 3, 0])
+    for a_multiplier, b_multiplier in ((2**30, 2**30), (2**30, -(2**30)), (2**30, 1 - 2**30), (3, -1), (1, 1), (0, 1)):
+        first, second = (attributes(m, shift, rounding) for m in (a_multiplier, b_multiplier))
+        how = both(first, second, "once")
+        assert_engines_agree("RequantizeAdd", [top, top[::-1].copy()], how)
+        assert not runs_spec("RequantizeAdd", [top, top], how)
+    first = attributes(2**30, shift, rounding)
+    assert runs_spec("RequantizeAdd", [top + 1, top], both(first, first, "once"))
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+def test_ties_of_a_sum_are_rounded_once(rounding: str) -> None:
+    """Halves that only the sum has, and quarters that no branch may round away before."""
+    quarters = int32([-7, -6, -5, -3, -2, -1, 0, 1, 2, 3, 5, 6, 7])
+    one = attributes(1, 2, rounding)
+    for b in (int32([1]), int32([2]), int32([3]), int32([4])):
+        assert_engines_agree("RequantizeAdd", [quarters, b], both(one, one, "once"))
