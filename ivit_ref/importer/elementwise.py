@@ -72,9 +72,13 @@ def _negative(state: Lowering, x: Real) -> Real:
 
 
 def _of_tables(state: Lowering, op: Op, a: Real, b: Real) -> Tabulated | None:
-    """A table where one of the operands is one already, or both are functions of the same tensor."""
-    one_is = any(isinstance(x, Tabulated) or (isinstance(x, Held) and x.origin is not None) for x in (a, b))
-    return tabulated(state, op, [a, b]) if one_is else None
+    """A table where one of the operands is one already, or where two tensors are functions of the same one."""
+    if any(isinstance(x, Tabulated) for x in (a, b)):
+        return tabulated(state, op, [a, b])
+    related = any(isinstance(x, Held) and x.origin is not None for x in (a, b)) and not any(
+        isinstance(x, Known) for x in (a, b)
+    )
+    return tabulated(state, op, [a, b]) if related else None
 
 
 def multiply(state: Lowering, op: Op) -> Item:
@@ -108,7 +112,9 @@ def by_constant(state: Lowering, op: Op, x: Real, factor: Known) -> Item:
     if finite and not grows and (not axes or (factor.constant.codes is None and len(axes) == 1 and along in (None, axes[0]))):
         alpha = [dyadic.float32(a) for a in array.reshape(-1).tolist()]
         held = state.emitter.center(value, x.name) if min(alpha) < 0 else value
-        return Held(state.emitter.rescale(held, alpha, op.output, axes[0] if axes else 0), op.output)
+        table = None if axes else x.table(state.emitter)
+        origin = table and Tabulated(table.source, table.results * float32s(alpha), op.output)
+        return Held(state.emitter.rescale(held, alpha, op.output, axes[0] if axes else 0), op.output, origin)
     return product(state, x, factor, op.output)
 
 

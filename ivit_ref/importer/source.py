@@ -5,6 +5,7 @@ Nothing is trusted: sizes are checked before arrays are made, names must have on
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -105,9 +106,8 @@ def read_model(model: ModelProto, dims: Mapping[str, int]) -> Source:
     for sparse in proto.sparse_initializer:
         raise GraphError(f"constant {sparse.values.name!r}: must be dense, but found a sparse one")
     inputs = _inputs(proto, constants, dims)
-    ops = _ordered(
-        [_op(node, versions, place) for place, node in enumerate(proto.node)], {*constants, *(e.name for e in inputs)}
-    )
+    nodes = _named([_op(node, versions, place) for place, node in enumerate(proto.node)])
+    ops = _ordered(nodes, {*constants, *(e.name for e in inputs)})
     outputs = [text(o.name, "the name of an output") for o in proto.output]
     known = {*constants, *(e.name for e in inputs), *(name for op in ops for name in op.outputs)}
     for name in outputs:
@@ -197,6 +197,12 @@ def _op(node: NodeProto, versions: Mapping[str, int], place: int) -> Op:
     return Op(full, inputs, outputs, attributes, name, versions.get(domain, 1))
 
 
+def _named(ops: list[Op]) -> list[Op]:
+    """The operators with names of their own: those of ONNX need not be."""
+    counts = Counter(op.name for op in ops)
+    return [op if counts[op.name] == 1 else replace(op, name=f"{op.name} of {op.output}") for op in ops]
+
+
 def _attribute(proto: AttributeProto, node: str, op_type: str) -> Any:
     what = f"node {node!r} ({op_type})"
     if proto.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
@@ -257,8 +263,3 @@ def _once(constants: Mapping[str, object], name: str) -> None:
 
 def _domain(domain: str) -> str:
     return "" if domain == "ai.onnx" else domain
-
-
-def renamed(op: Op, **changes: Any) -> Op:
-    """The operator with some fields replaced."""
-    return replace(op, **changes)
