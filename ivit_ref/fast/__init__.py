@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ivit_ref.events import Context
-from ivit_ref.fast import conv, i_layer_norm, products, requantize, rows
+from ivit_ref.fast import center, conv, i_layer_norm, products, requantize, rows
 from ivit_ref.ir import Array, Attribute
 
 Kernel = Callable[[Sequence[Array], Mapping[str, Attribute], Context], Array]
@@ -18,6 +18,7 @@ KERNELS: dict[str, Kernel] = {
     "MatMul": products.matmul,
     "Linear": products.linear,
     "Conv": conv.conv,
+    "Center": center.center,
     "Requantize": requantize.requantize,
     "RequantizeAdd": requantize.requantize_add,
     "Shiftmax": rows.shiftmax,

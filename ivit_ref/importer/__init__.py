@@ -20,7 +20,7 @@ from ivit_ref.importer.lower import Coded, Image, Lowering, Rule
 from ivit_ref.importer.patterns import recognised
 from ivit_ref.importer.qoperator import rewritten
 from ivit_ref.importer.refusals import FLOAT_MODEL, REFUSALS, is_quantized
-from ivit_ref.importer.source import Edge, Foreign, Op, Source, read_model
+from ivit_ref.importer.source import Edge, Foreign, Op, Source, named_axes, read_model
 from ivit_ref.integers import BOUNDS
 from ivit_ref.ir import Graph, Quant
 
@@ -58,11 +58,11 @@ def import_model(
     """The integer graph of a quantized model with its named axes bound to ``dims``.
 
     Raises GraphError, naming the first node that has no exact integer form. With ``strict`` false, such nodes are collected in
-    the report, and there is no graph if there are any.
+    the report, there is no graph if there are any, and a named axis that ``dims`` leave out counts as 1.
     """
     chosen = choices or Choices()
-    source = read_model(model, dims)
     report = Report()
+    source = read_model(model, dims if strict else _completed(model, dims, report))
     _require_quantized(source, report, strict=strict)
     originals = [(op.name, op.type) for op in source.ops]
     ops = rewritten(source.ops, source.constants, source.opset)
@@ -79,6 +79,14 @@ def import_model(
     if any(True for _ in report.refused):
         return Imported(None, report)
     return Imported(_finished(lowering, source, chosen, strict=strict), report)
+
+
+def _completed(model: ModelProto, dims: Mapping[str, int], report: Report) -> dict[str, int]:
+    """The lengths that are given, and 1 for every other named axis."""
+    missing = {name: 1 for name in named_axes(model) if name not in dims}
+    for name in missing:
+        report.choose(f"the axis {name} counts as 1 here: it has no length")
+    return {**missing, **dims}
 
 
 def _finished(lowering: Lowering, source: Source, choices: Choices, *, strict: bool) -> Graph | None:

@@ -13,7 +13,7 @@ from ivit_ref.importer.emitter import Target, quant_of
 from ivit_ref.importer.lower import Coded, Image, Item, Lowering, Rule, checked_scales
 from ivit_ref.importer.pending import Clipped, Rounded, Sum
 from ivit_ref.importer.reals import WHOLE, Held, Real, Tabulated, require_one_scale
-from ivit_ref.importer.source import Op
+from ivit_ref.importer.source import Op, instead
 from ivit_ref.integers import BOUNDS, Rounding, widen
 from ivit_ref.ir import Array, Quant, Value
 from ivit_ref.onnx_types import ONNX_DTYPES
@@ -127,9 +127,8 @@ def cast(state: Lowering, op: Op) -> Item:
         return item if isinstance(item, Image) else state.real(op, 0)
     if to not in NAMES or NAMES[to] not in ("int8", "uint8", "int16", "uint16", "int32"):
         found = TensorProto.DataType.Name(to).lower() if to in TensorProto.DataType.values() else f"type {to}"
-        raise GraphError(
-            f"it must cast to float32 or to integers of at most 32 bits (export without float16), but found {found}"
-        )
+        wanted = instead(found) if "float" in found else "float32 or integers of at most 32 bits"
+        raise GraphError(f"it must cast to {wanted}, but found {found}")
     real = state.real(op, 0)
     if not _is_whole(state, real):
         raise GraphError("a cast to integers must come after Round or from integers, but found one that truncates")

@@ -15,7 +15,7 @@ from ivit_ref.importer.constants import FOLDED, Constant, fold
 from ivit_ref.importer.emitter import Emitter, Target, printable, quant_of
 from ivit_ref.importer.pending import Sum
 from ivit_ref.importer.reals import Held, Known, Move, Real, Tabulated
-from ivit_ref.importer.source import Edge, Foreign, Op, Source
+from ivit_ref.importer.source import Edge, Foreign, Op, Source, instead
 from ivit_ref.integers import BOUNDS
 from ivit_ref.ir import Array, Graph, Quant, Value
 from ivit_ref.profiles import profile_named
@@ -83,7 +83,7 @@ class Lowering:
             raise GraphError(f"it must have an input {place}, but found {len(op.inputs)}")
         item = self.items[op.inputs[place]]
         if isinstance(item, Foreign):
-            raise GraphError(f"its input {place} must hold float32 or integers of 8 to 64 bits, but found {item.dtype}")
+            raise GraphError(f"its input {place} must hold {instead(item.dtype)}, but found {item.dtype}")
         return item
 
     def constant(self, op: Op, place: int) -> Constant:
@@ -191,6 +191,8 @@ class Lowering:
     def finish(self, metadata: Mapping[str, str]) -> Graph:
         """The verified integer graph."""
         outputs = [self._output(name) for name in self.source.outputs]
+        order = [printable(edge.name) for edge in self.source.inputs]
+        self.emitter.inputs.sort(key=lambda v: order.index(v.name))
         return self.emitter.finish(outputs, metadata)
 
     def _output(self, name: str) -> Value:

@@ -12,7 +12,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from ivit_ref.errors import FileError, GraphError
 from ivit_ref.ir import Array
@@ -29,6 +29,15 @@ class Foreign:
     """A constant of an element type that no integer graph has; refused by the node that reads it."""
 
     dtype: str
+
+
+def instead(dtype: str) -> str:
+    """The way out for an element type that no integer graph has."""
+    if dtype in ("float16", "bfloat16"):
+        return "float32 (export and quantize in float32, ModelOpt: high_precision_dtype=fp32)"
+    if dtype.startswith(("int4", "uint4", "int2", "uint2", "float4", "float8")):
+        return "integers of 8 bits or more (quantize_static with QInt8 weights and activations)"
+    return "float32 or integers of 8 to 64 bits"
 
 
 @dataclass(frozen=True)
@@ -105,7 +114,7 @@ def read_model(model: ModelProto, dims: Mapping[str, int]) -> Source:
         constants[tensor.name] = array_of(tensor, f"constant {tensor.name!r}")
     for sparse in proto.sparse_initializer:
         raise GraphError(f"constant {sparse.values.name!r}: must be dense, but found a sparse one")
-    inputs = _inputs(proto, constants, dims)
+    inputs = _inputs(model, constants, dims)
     nodes = _named([_op(node, versions, place) for place, node in enumerate(proto.node)])
     ops = _ordered(nodes, {*constants, *(e.name for e in inputs)})
     outputs = [text(o.name, "the name of an output") for o in proto.output]
@@ -140,13 +149,20 @@ def _numbers(tensor: TensorProto) -> float:
     return len(getattr(tensor, helper.tensor_dtype_to_field(tensor.data_type)))
 
 
-def _inputs(proto: GraphProto, constants: Mapping[str, object], dims: Mapping[str, int]) -> list[Edge]:
+def named_axes(model: ModelProto) -> list[str]:
+    """The axes of the inputs that have a name and no length."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    shapes = [_shape(info) for info in model.graph.input if info.name not in constants]
+    return list(dict.fromkeys(d for shape in shapes for d in shape if isinstance(d, str)))
+
+
+def _inputs(model: ModelProto, constants: Mapping[str, object], dims: Mapping[str, int]) -> list[Edge]:
     """The inputs that are no constants; every axis of theirs must be bound."""
-    infos = [info for info in proto.input if info.name not in constants]
+    infos = [info for info in model.graph.input if info.name not in constants]
     shapes = {text(info.name, "the name of an input"): _shape(info) for info in infos}
     if len(shapes) < len(infos):
         raise GraphError(f"the inputs must have different names, but found {[i.name for i in infos]}")
-    names = list(dict.fromkeys(d for shape in shapes.values() for d in shape if isinstance(d, str)))
+    names = named_axes(model)
     for name, length in dims.items():
         if name not in names:
             raise GraphError(f"a dimension must be one of {', '.join(names) or 'none'}, but found {name!r}")
@@ -181,7 +197,7 @@ def _element_type(info: ValueInfoProto) -> str:
         if other == number:
             return name
     known = TensorProto.DataType.Name(number).lower() if number in TensorProto.DataType.values() else f"type {number}"
-    raise GraphError(f"input {info.name!r}: must hold float32 or integers, but found {known}")
+    raise GraphError(f"input {info.name!r}: must hold {instead(known)}, but found {known}")
 
 
 def _op(node: NodeProto, versions: Mapping[str, int], place: int) -> Op:
