@@ -7,6 +7,7 @@ import hashlib
 import re
 from pathlib import Path
 
+from ivit_ref.arrays import same_file
 from ivit_ref.checkpoints import read_state
 from ivit_ref.cli.common import Commands, add_import, add_json, add_profile, choices_of, load_graph, report, table
 from ivit_ref.errors import InputError
@@ -34,6 +35,8 @@ def register(commands: Commands) -> None:
 
 def command(args: argparse.Namespace) -> int:
     """Run it."""
+    if same_file(args.source, args.out):
+        raise InputError(f"OUT.onnx: must be a file other than the one that is read, but found {args.out!r}")
     graph = _rewritten(args) if args.source.endswith(".onnx") else _from_checkpoint(args)
     save(graph, args.out)
     facts = {"out": args.out, "name": graph.name, "nodes": len(graph.nodes), **graph.metadata}

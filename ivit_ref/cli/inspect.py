@@ -55,13 +55,14 @@ def _facts(path: str, found: Imported) -> dict[str, Any]:
         "native": False,
         "nodes": [entry.facts() for entry in found.report.entries.values()],
         "chosen": found.report.chosen,
-        "refused": sum(1 for _ in found.report.refused),
+        "refused": len(found.report.refused) + bool(found.report.unmade),
+        "unmade": found.report.unmade,
     }
 
 
 def _text(path: str, found: Imported) -> str:
-    entries, refused = found.report.entries.values(), list(found.report.refused)
-    verdict = "every node has an integer form" if not refused else f"{len(refused)} are refused"
+    entries, refused = found.report.entries.values(), found.report.refused
+    verdict = f"{len(refused)} are refused" if refused else "every node has an integer form"
     rows = [("model", f"{path}: {len(entries)} nodes, {verdict}")]
     groups = Counter((e.type, ", ".join(Counter(e.operators)) or e.note) for e in entries if not e.refused)
     rows += [(f"{n} {type_}", becomes) for (type_, becomes), n in sorted(groups.items())]
@@ -70,4 +71,5 @@ def _text(path: str, found: Imported) -> str:
     if len(chosen) > SHOWN:
         rows.append(("chosen", f"and {len(chosen) - SHOWN} more (see: --json)"))
     rows += [("refused", f"node {e.name!r} ({e.type}): {e.refused}") for e in refused]
+    rows += [("refused", found.report.unmade)] if found.report.unmade else []
     return table(rows)

@@ -13,7 +13,7 @@ import numpy as np
 from onnx import ModelProto
 
 from ivit_ref.errors import GraphError, IvitError
-from ivit_ref.importer import edges, elementwise, ivit, linear, movement, nonlinear, windows
+from ivit_ref.importer import edges, elementwise, ivit, linear, movement, nonlinear, qonnx, windows
 from ivit_ref.importer.choices import Choices, Report
 from ivit_ref.importer.constants import Constant
 from ivit_ref.importer.lower import Coded, Image, Lowering, Rule
@@ -34,6 +34,7 @@ RULES: dict[str, Rule] = {
     **elementwise.RULES,
     **nonlinear.RULES,
     **ivit.RULES,
+    **qonnx.RULES,
 }
 
 
@@ -71,12 +72,12 @@ def import_model(
         report.entry(name, type_)
     ops = lowering.folded(ops)
     constants = {name: item for name, item in lowering.items.items() if isinstance(item, Constant)}
-    ops = recognised(ops, constants, source.outputs, gelu=chosen.gelu == "shiftgelu")
+    ops = recognised(ops, constants, list(source.outputs), gelu=chosen.gelu == "shiftgelu")
     lowering.items |= constants
     _bind_inputs(lowering, source.inputs, ops)
     lowering.run(ops)
     _explain(report, ops)
-    if any(True for _ in report.refused):
+    if report.refused:
         return Imported(None, report)
     return Imported(_finished(lowering, source, chosen, strict=strict), report)
 
@@ -93,20 +94,19 @@ def _finished(lowering: Lowering, source: Source, choices: Choices, *, strict: b
     metadata = {**choices.metadata(), "profile": lowering.emitter.profile.name, "source_opset": str(source.opset)}
     if source.producer:
         metadata["source_producer"] = source.producer
-    if lowering.report.chosen:
-        metadata["chosen"] = str(len(lowering.report.chosen))
     try:
-        return lowering.finish(metadata)
+        graph = lowering.finish(metadata)
+        return graph.with_metadata(chosen=str(len(lowering.report.chosen))) if lowering.report.chosen else graph
     except IvitError as error:
         if strict:
             raise
-        lowering.report.entry("outputs", "").refused = str(error)
+        lowering.report.unmade = str(error)
         return None
 
 
 def _require_quantized(source: Source, report: Report, *, strict: bool) -> None:
-    """A float model is refused as one, not node by node."""
-    if any(is_quantized(op.type) for op in source.ops):
+    """A float model is refused as one, not node by node; one of integers throughout is none."""
+    if any(is_quantized(op.type) for op in source.ops) or all(edge.dtype != "float32" for edge in source.inputs):
         return
     first = next((op for op in source.ops if op.type in ("Conv", "MatMul", "Gemm")), source.ops[0])
     message = FLOAT_MODEL + f"node {first.name!r} ({first.type})"
@@ -123,7 +123,8 @@ def _bind_inputs(lowering: Lowering, edges_: Iterable[Edge], ops: list[Op]) -> N
             lowering.items[edge.name] = Image(edge, edge.shape)
         elif edge.dtype in BOUNDS and edge.dtype != "int64":
             quant = None if edge.dtype == "bool" else _declared(lowering, edge, ops)
-            lowering.items[edge.name] = Coded(e.input(edge.name, edge.dtype, edge.shape, quant))
+            lowering.inputs[edge.name] = e.input(edge.name, edge.dtype, edge.shape, quant)
+            lowering.items[edge.name] = Coded(lowering.inputs[edge.name])
         else:
             lowering.items[edge.name] = Foreign(edge.dtype)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from ivit_ref.errors import InputError
 from ivit_ref.profiles import Profile, profile_named
 
-Softmax = Literal["shiftmax"]
+Softmax = Literal["shiftmax", "shiftmax-fine"]
 Gelu = Literal["shiftgelu", "lookup"]
 LayerNorm = Literal["ilayernorm"]
 
@@ -51,10 +50,11 @@ class Entry:
 
 @dataclass
 class Report:
-    """What maps to what, which scales were chosen, what is refused and why."""
+    """What maps to what, which scales were chosen, what is refused and why; ``unmade`` says what an output lacks."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
     chosen: list[str] = field(default_factory=list)
+    unmade: str = ""
 
     def entry(self, name: str, type_: str) -> Entry:
         """The entry of a node, made when it is new."""
@@ -62,10 +62,11 @@ class Report:
 
     def choose(self, what: str) -> None:
         """A scale, or a meaning, that the source does not give."""
-        if what not in self.chosen:
-            self.chosen.append(what)
+        line = "".join(c if c.isprintable() else "?" for c in what)
+        if line not in self.chosen:
+            self.chosen.append(line)
 
     @property
-    def refused(self) -> Iterable[Entry]:
+    def refused(self) -> list[Entry]:
         """The nodes that stand in the way."""
         return [entry for entry in self.entries.values() if entry.refused]

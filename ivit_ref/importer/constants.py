@@ -26,14 +26,14 @@ FOLDED = frozenset((
     "Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Concat", "Constant", "ConstantOfShape", "Cos", "CumSum", "Div",
     "Equal", "Erf", "Exp", "Expand", "Flatten", "Floor", "Gather", "GatherElements", "GatherND", "Greater", "GreaterOrEqual",
     "Identity", "IsNaN", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pad", "Pow",
-    "Range", "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Relu", "Reshape", "Round",
-    "ScatterElements", "ScatterND", "Shape", "Sigmoid", "Sign", "Sin", "Size", "Slice", "Split", "Sqrt", "Squeeze", "Sub",
-    "Tanh", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where", "Xor",
+    "Range", "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Relu", "Reshape", "Resize",
+    "Round", "ScatterElements", "ScatterND", "Shape", "Sigmoid", "Sign", "Sin", "Size", "Slice", "Split", "Sqrt", "Squeeze",
+    "Sub", "Tanh", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where", "Xor",
 ))
 # fmt: on
 """The operators that are computed when all of their inputs are constant."""
 
-MOVING = ("Transpose", "Identity", "Reshape", "Unsqueeze", "Squeeze")
+MOVING = ("Transpose", "Identity", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Slice", "Split", "Gather")
 
 
 def float32s(x: npt.ArrayLike) -> Reals:
@@ -52,7 +52,7 @@ class Codes:
 
     def along(self, numbers: Array) -> Array:
         """One number per channel, in the shape that broadcasts with the integers."""
-        return numbers if self.axis is None else numbers.reshape([-1] + [1] * (self.integers.ndim - self.axis - 1))
+        return numbers.reshape([] if self.axis is None else [-1] + [1] * (self.integers.ndim - self.axis - 1))
 
     def centred(self) -> Wide:
         """The integers less their zero points."""
@@ -94,27 +94,37 @@ def fold(op: Op, inputs: list[Constant | None]) -> list[Constant] | None:
         return None
     first = inputs[0] if inputs else None
     if first is not None and first.codes is not None and op.type in MOVING:
-        return [_moved(op, inputs)]
+        return _moved(op, inputs)
     arrays = [None if x is None else x.array for x in inputs]
     return [Constant(y) for y in evaluate(op, arrays)]
 
 
-def _moved(op: Op, inputs: list[Constant | None]) -> Constant:
-    """A quantized constant with its elements moved: its integers move with it, if it is clear where the scales go."""
-    first = inputs[0]
+def _moved(op: Op, inputs: list[Constant | None]) -> list[Constant]:
+    """A quantized constant with its elements moved: its integers move with it, and so do the channels they belong to."""
+    first, *others = inputs
     assert first is not None
-    assert first.codes is not None
-    arrays = [None if x is None else x.array for x in inputs]
     codes = first.codes
-    (integers,) = evaluate(op, [widen(codes.integers), *arrays[1:]])
-    axis = codes.axis
-    if axis is not None and op.type == "Transpose":
-        rank = codes.integers.ndim
-        axis = list(op.ints("perm") or range(rank)[::-1]).index(axis)
-    elif axis is not None and op.type != "Identity":
-        return Constant(evaluate(op, arrays)[0])
-    moved = replace(codes, integers=narrow(integers, str(codes.integers.dtype)), axis=axis)
-    return Constant(moved.real(), moved)
+    assert codes is not None
+    arrays = [None if x is None else x.array for x in others]
+    integers = evaluate(op, [widen(codes.integers), *arrays])
+    if codes.axis is None:
+        moved = [replace(codes, integers=narrow(y, dtype_of(codes))) for y in integers]
+        return [Constant(c.real(), c) for c in moved]
+    channels = np.broadcast_to(codes.along(np.arange(codes.scale.size)), first.shape)
+    return [_rescaled(codes, y, c) for y, c in zip(integers, evaluate(op, [channels, *arrays]), strict=True)]
+
+
+def _rescaled(codes: Codes, integers: Array, channels: Array) -> Constant:
+    """Integers with the scale of the channel that each belongs to; codes only if the channels go along one axis."""
+    zeros = np.broadcast_to(codes.zero_point, codes.scale.shape)
+    real = Constant(float32s(integers - zeros[channels]) * codes.scale[channels])
+    for axis in range(channels.ndim):
+        row = np.moveaxis(channels, axis, 0).reshape(channels.shape[axis], -1)
+        if row.size and (row == row[:, :1]).all():
+            order = row[:, 0]
+            moved = Codes(narrow(integers, dtype_of(codes)), codes.scale[order], zeros[order], axis)
+            return replace(real, codes=moved)
+    return real
 
 
 def evaluate(op: Op, arrays: list[Array | None]) -> list[Array]:
@@ -170,7 +180,7 @@ def _check_growth(op: Op, arrays: list[Array | None]) -> None:
     """No result is much larger than what it is made of: that is checked before it is made."""
     given = [x for x in arrays if x is not None]
     size = _result_size(op, given)
-    if size > max(MOST, *(x.size for x in given)):
+    if size > max([MOST, *(x.size for x in given)]):
         raise GraphError(f"a constant must have at most 2**24 elements, but found a result of {size}")
 
 
@@ -181,6 +191,9 @@ def _result_size(op: Op, given: list[Array]) -> int:
     if op.type in ("Expand", "Reshape", "Tile") and len(given) > 1:
         times = _product(given[1])
         return first.size * times if op.type == "Tile" else max(times, first.size) * (first.size if op.type == "Expand" else 1)
+    if op.type == "Resize":
+        sizes = [x for x in given[1:] if x.size == first.ndim]
+        return _product(sizes[-1]) if sizes and sizes[-1].dtype.kind == "i" else int(first.size * np.prod([*sizes[-1:]] or 1))
     if op.type == "Range" and len(given) == 3:
         start, limit, delta = (float(x.reshape(-1)[0]) if x.size else 0.0 for x in given)
         return int(min(2**62, abs((limit - start) / delta))) if delta and np.isfinite([start, limit, delta]).all() else 0
@@ -202,7 +215,7 @@ def _padded(given: list[Array]) -> list[tuple[int, ...]]:
 
 
 def _product(lengths: Array) -> int:
-    return prod(abs(int(d)) for d in lengths.reshape(-1)[:64])
+    return prod(abs(int(d)) for d in lengths.reshape(-1)[:64]) if lengths.dtype.kind in "iu" else 0
 
 
 def quantized(array: Array, codes_like: Codes, dtype: str, low: int, high: int) -> Codes:

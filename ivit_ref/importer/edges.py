@@ -1,4 +1,4 @@
-"""Where real numbers become integers and integers real: QuantizeLinear, DequantizeLinear, Cast, and the same in QONNX."""
+"""Where real numbers become integers and integers real: QuantizeLinear, DequantizeLinear, Cast."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from ivit_ref.importer.constants import Codes, Constant, float32s, quantized
 from ivit_ref.importer.emitter import Target, quant_of
 from ivit_ref.importer.lower import Coded, Image, Item, Lowering, Rule, checked_scales
 from ivit_ref.importer.pending import Clipped, Rounded, Sum
-from ivit_ref.importer.reals import WHOLE, Held, Real, Tabulated, require_one_scale
+from ivit_ref.importer.product import Product
+from ivit_ref.importer.reals import WHOLE, Held, Known, Real, Tabulated, require_one_scale
 from ivit_ref.importer.source import Op, instead
-from ivit_ref.integers import BOUNDS, Rounding, widen
-from ivit_ref.ir import Array, Quant, Value
+from ivit_ref.integers import BOUNDS, widen
+from ivit_ref.ir import Value
 from ivit_ref.onnx_types import ONNX_DTYPES
 
 NAMES = {number: name for name, number in ONNX_DTYPES.items()}
@@ -34,7 +35,7 @@ def quantize(state: Lowering, op: Op) -> Item:
         return Coded(quantize_image(state, item, target, op.output))
     real = state.real(op, 0)
     value = real.at(state.emitter, target, op.output)
-    return Coded(value, _origin(state, real, value, target))
+    return Coded(value, _origin(state, real, value, target), isinstance(real, Held) and real.linear)
 
 
 def quantize_image(state: Lowering, image: Image, target: Target, output: str) -> Value:
@@ -42,23 +43,32 @@ def quantize_image(state: Lowering, image: Image, target: Target, output: str) -
     require_one_scale(target)
     e, q = state.emitter, target.quant
     name = image.edge.name
-    value = next((v for v in e.inputs if v.name == name), None)
-    value = value or e.input(name, "float32", image.edge.shape, None)
-    first = f"{name}.quantized" if image.moves else output
-    y = e.node("Quantize", value, name=first, scale=q.scale[0], zero_point=q.zero_point, dtype=target.dtype, division="direct")
-    for move in image.moves:
-        y = move(y, output, "")
+    if name not in state.inputs:
+        state.inputs[name] = e.input(name, "float32", image.edge.shape, None)
+    value = state.inputs[name]
+    first, last = (f"{name}.quantized", "") if image.moves else (output or name, output)
+    y = e.node(
+        "Quantize",
+        value,
+        name=first,
+        output=last,
+        scale=q.scale[0],
+        zero_point=q.zero_point,
+        dtype=target.dtype,
+        division="direct",
+    )
+    for n, move in enumerate(image.moves, 1):
+        y = move(y, output or name, output if n == len(image.moves) else "")
     return y
 
 
 def _origin(state: Lowering, real: Real, value: Value, target: Target) -> Tabulated | None:
     """The quantized results as a function of the tensor that they were looked up from."""
-    table = real.table(state.emitter) if isinstance(real, (Tabulated, Clipped, Sum)) else None
+    is_function = isinstance(real, (Tabulated, Clipped, Sum)) or (isinstance(real, Held) and real.origin is not None)
+    table = real.table(state.emitter) if is_function else None
     if table is None or target.quant.axis is not None:
         return None
-    q = target.quant
-    like = Codes(np.zeros(256, np.int64), float32s(q.scale), np.array([q.zero_point]), None)
-    codes = quantized(table.results, like, target.dtype, *BOUNDS[target.dtype])
+    codes = table.codes(target)
     return Tabulated(table.source, codes.real(), value.name)
 
 
@@ -81,17 +91,21 @@ def dequantize(state: Lowering, op: Op) -> Item:
     return Held(state.emitter.rescale(value, target.quant.scale, op.output, target.quant.axis or 0), op.output)
 
 
-def meant(state: Lowering, coded: Coded, target: Target, name: str) -> Held:
-    """Integers as what a consumer says that they stand for, which must be what their producer says."""
+def meant(state: Lowering, coded: Coded, target: Target, name: str) -> Real:
+    """Integers as what a consumer says that they stand for, which should be what their producer says."""
     value, found = coded.value, quant_of(coded.value)
     if found == target.quant:
-        return Held(value, name, coded.origin)
-    if found.zero_point != target.quant.zero_point or found.axis != target.quant.axis:
-        raise GraphError(f"it must read what its producer emits, {target.quant}, but found {found}")
-    wanted, own = target.quant.scale, found.scale
-    if own != (1.0,):
-        state.report.choose(f"{name}: reads steps of {wanted[0]:.6g} where {value.name!r} emits steps of {own[0]:.6g}")
-    return Held(state.emitter.worth(value, wanted[0], name), name)
+        return Held(value, name, coded.origin, coded.linear)
+    if found.axis is not None or target.quant.axis is not None:
+        raise GraphError(f"it must read what its producer emits, {found}, but found {target.quant}")
+    if found != WHOLE:
+        state.report.choose(f"{name}: reads {target.quant} where {value.name!r} emits {found}")
+    (scale,) = target.quant.scale
+    held = Held(state.emitter.worth(value, scale, name), name)
+    offset = found.zero_point - target.quant.zero_point
+    if not offset:
+        return held
+    return Sum(held, Known(Constant(np.array(offset * scale, np.float32)), f"{name}.offset"), name, held.shape)
 
 
 def _target(state: Lowering, op: Op, rank: int, given: str = "") -> Target:
@@ -110,6 +124,7 @@ def _codes_like(state: Lowering, op: Op, x: Constant, dtype: str) -> Codes:
     axis: int | None = op.get("axis", 1) if scales.size > 1 else None
     if axis is not None:
         axis = axis + len(x.shape) if axis < 0 else axis
+        axis = 0 if len(x.shape) == 1 else axis  # a vector has one axis, whatever the default of the attribute is
         if not (0 <= axis < len(x.shape) and x.shape[axis] == scales.size):
             raise GraphError(f"the scales must be as many as axis {axis} of {list(x.shape)} is long, but found {scales.size}")
     if dtype not in BOUNDS or zero.dtype.kind not in "iu" or zero.size not in (1, scales.size):
@@ -138,7 +153,8 @@ def cast(state: Lowering, op: Op) -> Item:
 def _is_whole(state: Lowering, real: Real) -> bool:
     if isinstance(real, Clipped):
         return real.low == round(real.low) and real.high == round(real.high) and _is_whole(state, real.x)
-    return isinstance(real, Rounded) or (isinstance(real, Held) and quant_of(real.value) == WHOLE)
+    exact = isinstance(real, (Held, Product))
+    return isinstance(real, Rounded) or (exact and quant_of(real.integers(state.emitter)) == WHOLE)
 
 
 def round_(state: Lowering, op: Op) -> Item:
@@ -176,60 +192,6 @@ def _bounds(state: Lowering, op: Op) -> tuple[float, float]:
     return (-np.inf if low is None else low), (np.inf if high is None else high)
 
 
-ROUNDINGS: dict[str, Rounding] = {
-    "ROUND": "half_even", "HALF_EVEN": "half_even", "FLOOR": "floor", "DOWN": "truncate", "ROUND_TO_ZERO": "truncate",
-    "HALF_UP": "half_away",
-}  # fmt: skip
-"""The rounding modes of QONNX that are rules of ours (its HALF_UP takes halves away from zero)."""
-
-
-def quant(state: Lowering, op: Op) -> Item:
-    """QONNX's Quant and IntQuant: quantized and dequantized at once."""
-    scale, zero_point, bits = (state.array(op, place) for place in (1, 2, 3))
-    mode, width = str(op.get("rounding_mode", "ROUND")).upper(), float(bits.reshape(-1)[0]) if bits.size == 1 else 0.0
-    zeros = np.unique(zero_point)
-    if mode not in ROUNDINGS or width not in range(2, 33) or zeros.size != 1 or zeros[0] != round(float(zeros[0])):
-        must = f"rounding must be one of {', '.join(ROUNDINGS)}, the width 2 to 32 and the zero point one integer"
-        raise GraphError(f"{must}, but found {mode}, {width:g} and {zeros[:3].tolist()}")
-    signed, zero, item = bool(op.get("signed", 1)), int(zeros[0]), state.item(op, 0)
-    low, high = (-(2 ** (int(width) - 1)), 2 ** (int(width) - 1) - 1) if signed else (0, 2 ** int(width) - 1)
-    low, high = low + int(signed and op.get("narrow", 0)), high - int(not signed and op.get("narrow", 0))
-    dtype = next((d for d in ("int8", "uint8", "int16", "uint16", "int32") if BOUNDS[d][0] <= low and high <= BOUNDS[d][1]), "")
-    if not dtype or not BOUNDS[dtype][0] <= zero <= BOUNDS[dtype][1]:
-        raise GraphError(f"the width must be at most 32 signed bits, with a zero point inside, but found {width:g} and {zero}")
-    if isinstance(item, Constant):
-        codes = _rounded(item, scale, zero, ROUNDINGS[mode], dtype, (low, high))
-        return Constant(codes.real(), codes)
-    target = Target(Quant(checked_scales(scale.reshape(-1)), zero, None), dtype, ROUNDINGS[mode])
-    if isinstance(item, Image):
-        if ROUNDINGS[mode] != "half_even":
-            raise GraphError(f"a float input must be rounded half to even, but found {mode}")
-        value = quantize_image(state, item, target, op.output)
-    else:
-        value = state.real(op, 0).at(state.emitter, target)
-    if (low, high) != BOUNDS[dtype]:
-        value = state.emitter.node("Clip", value, name=op.output, low=low, high=high)
-    return Held(value, op.output)
-
-
-def _rounded(x: Constant, scale: Array, zero: int, rounding: Rounding, dtype: str, bounds: tuple[int, int]) -> Codes:
-    """A constant quantized by one of the rounding rules."""
-    axes = [i for i, d in enumerate(scale.shape) if d > 1]
-    if len(axes) > 1 or (axes and (scale.ndim > x.array.ndim or x.shape[axes[0] + x.array.ndim - scale.ndim] != scale.size)):
-        raise GraphError(f"the scale must be one or go along one axis of {list(x.shape)}, but found {list(scale.shape)}")
-    axis = axes[0] + x.array.ndim - scale.ndim if axes else None
-    like = Codes(np.zeros(x.shape, np.int64), float32s(checked_scales(scale.reshape(-1))), np.array([zero]), axis)
-    steps = float32s(x.array) / like.along(like.scale)
-    whole = {
-        "half_even": np.rint(steps),
-        "floor": np.floor(steps),
-        "truncate": np.trunc(steps),
-        "half_away": np.copysign(np.floor(np.abs(steps) + np.float32(0.5)), steps),
-    }[rounding]
-    ones = replace(like, scale=np.ones(1, np.float32), axis=None)
-    return replace(like, integers=quantized(whole, ones, dtype, *bounds).integers)
-
-
 RULES: dict[str, Rule] = {
     "QuantizeLinear": quantize,
     "DequantizeLinear": dequantize,
@@ -239,6 +201,4 @@ RULES: dict[str, Rule] = {
     "Dropout": identity,
     "Clip": clip,
     "Relu": clip,
-    "qonnx.custom_op.general::Quant": quant,
-    "qonnx.custom_op.general::IntQuant": quant,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ivit_ref import dyadic
@@ -11,10 +13,12 @@ from ivit_ref.importer.emitter import INT32, lengths, quant_of
 from ivit_ref.importer.linear import add
 from ivit_ref.importer.lower import Coded, Item, Lowering, Rule
 from ivit_ref.importer.movement import axes_of
-from ivit_ref.importer.pending import Chosen, Clipped
+from ivit_ref.importer.pending import Chosen, Clipped, Moved
 from ivit_ref.importer.reals import Held, Known, Real, Tabulated
 from ivit_ref.importer.source import Op
 from ivit_ref.ir import Array, Value
+
+NO_ZERO = np.zeros(1, np.int64)
 
 
 def tabulated(state: Lowering, op: Op, operands: list[Real]) -> Tabulated | None:
@@ -57,28 +61,32 @@ def _types(state: Lowering, operands: list[Real]) -> str:
 def sum_(state: Lowering, op: Op) -> Item:
     """Add and Sub: rounded once, at the quantization that follows."""
     a, b = state.real(op, 0), state.real(op, 1)
-    if op.type == "Sub":
-        b = _negative(state, b)
-    result = _of_tables(state, op, a, state.real(op, 1))
-    return result or add(state, a, b, op.output)
+    return _of_tables(state, op, a, b) or add(state, a, b if op.type == "Add" else _negative(state, b), op.output)
 
 
 def _negative(state: Lowering, x: Real) -> Real:
     if isinstance(x, Known):
-        return Known(Constant(-float32s(x.constant.array)), x.name)
-    return Held(
-        state.emitter.rescale(state.emitter.center(x.integers(state.emitter), x.name), (-1.0,), f"{x.name}.negative"), x.name
-    )
+        codes = x.constant.codes and replace(x.constant.codes, integers=-x.constant.codes.centred(), zero_point=NO_ZERO)
+        return Known(Constant(-float32s(x.constant.array), codes), x.name)
+    e, table = state.emitter, x.table(state.emitter)
+    origin = table and Tabulated(table.source, -table.results, x.name)
+    return Held(e.rescale(e.center(x.integers(e), x.name), (-1.0,), f"{x.name}.negative"), x.name, origin, _is_linear(x))
+
+
+def _is_source(x: Real) -> bool:
+    """A tensor that no other one is known to make."""
+    return isinstance(x, Held) and x.origin is None
+
+
+def _is_linear(x: Real) -> bool:
+    """A tensor, or a factor of one."""
+    return isinstance(x, Held) and (x.origin is None or x.linear)
 
 
 def _of_tables(state: Lowering, op: Op, a: Real, b: Real) -> Tabulated | None:
-    """A table where one of the operands is one already, or where two tensors are functions of the same one."""
-    if any(isinstance(x, Tabulated) for x in (a, b)):
-        return tabulated(state, op, [a, b])
-    related = any(isinstance(x, Held) and x.origin is not None for x in (a, b)) and not any(
-        isinstance(x, Known) for x in (a, b)
-    )
-    return tabulated(state, op, [a, b]) if related else None
+    """A table where an operand is a function of an 8-bit tensor, and the other one of the same tensor, or one number."""
+    plain = [isinstance(x, Known) or (_is_linear(x) and isinstance(y, Known)) or _is_source(x) for x, y in ((a, b), (b, a))]
+    return None if all(plain) else tabulated(state, op, [a, b])
 
 
 def multiply(state: Lowering, op: Op) -> Item:
@@ -114,7 +122,7 @@ def by_constant(state: Lowering, op: Op, x: Real, factor: Known) -> Item:
         held = state.emitter.center(value, x.name) if min(alpha) < 0 else value
         table = None if axes else x.table(state.emitter)
         origin = table and Tabulated(table.source, table.results * float32s(alpha), op.output)
-        return Held(state.emitter.rescale(held, alpha, op.output, axes[0] if axes else 0), op.output, origin)
+        return Held(state.emitter.rescale(held, alpha, op.output, axes[0] if axes else 0), op.output, origin, _is_linear(x))
     return product(state, x, factor, op.output)
 
 
@@ -135,7 +143,7 @@ def extreme(state: Lowering, op: Op) -> Item:
     """Max and Min with a constant number."""
     operands = [state.real(op, i) for i in range(len(op.inputs))]
     known = [x for x in operands if isinstance(x, Known) and x.constant.is_scalar]
-    rest = [x for x in operands if x not in known]
+    rest = [x for x in operands if not any(x is k for k in known)]
     if len(rest) == 1 and known:
         numbers = [x.constant.number() for x in known]
         low, high = (max(numbers), np.inf) if op.type == "Max" else (-np.inf, min(numbers))
@@ -160,14 +168,15 @@ def mean(state: Lowering, op: Op) -> Item:
             return x
         axes = tuple(range(len(shape)))
     count = int(np.prod([shape[a] for a in axes]))
-    if count * e.peak(value) > INT32:
-        value = e.at_most_16_bits(value, x.name, max(INT32 // count, 1))
+    if quant_of(value).axis in axes or count * e.peak(value) > INT32:
+        value = e.within(value, x.name, max(INT32 // count, 1))
     y = e.bounded(e.node("ReduceSum", value, name=op.output, axes=axes), count * e.peak(value))
     if op.type != "ReduceSum":
         y = e.rescale(y, (dyadic.float32(1 / count),), op.output)
-    if not op.get("keepdims", 1):
-        y = e.reshaped(y, tuple(d for i, d in enumerate(shape) if i not in axes), f"{op.output}.squeezed")
-    return Held(y, op.output)
+    if op.get("keepdims", 1):
+        return Held(y, op.output)
+    squeezed = tuple(d for i, d in enumerate(shape) if i not in axes)
+    return Moved(Held(y, op.output), lambda v, name, output: e.reshaped(v, squeezed, name, output), op.output, squeezed)
 
 
 def where(state: Lowering, op: Op) -> Item:

@@ -5,7 +5,7 @@ Nothing here knows of ONNX. Every method takes and gives values of the graph tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from ivit_ref import dyadic
 from ivit_ref.build import make_node
-from ivit_ref.errors import GraphError
+from ivit_ref.errors import GraphError, IvitError
 from ivit_ref.importer.choices import Entry, Report
 from ivit_ref.integers import BOUNDS, Rounding, widen
 from ivit_ref.ir import Array, Attribute, Constant, Graph, Node, Quant, Shape, TensorType, Value
@@ -21,6 +21,7 @@ from ivit_ref.profiles import Profile
 from ivit_ref.verify import verify
 
 INT32 = 2**31 - 1
+MOST_PLACES = 2**16
 NOTHING: Mapping[str, Attribute] = MappingProxyType({})
 
 
@@ -31,6 +32,24 @@ class Target:
     quant: Quant
     dtype: str
     rounding: Rounding | None = None
+
+
+MALFORMATIONS = (ValueError, TypeError, IndexError, KeyError, OverflowError, ZeroDivisionError, RecursionError)
+"""What arithmetic on shapes and attributes raises when a stranger's node has some that no rule thought of."""
+
+
+def explained(error: Exception) -> str:
+    """What an error says, in a line."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, IvitError) else f"it must be well-formed, but {text or type(error).__name__}"
+
+
+class Located(GraphError):
+    """A refusal of another node than the one that is being lowered: of one that waited for it."""
+
+    def __init__(self, node: str, type_: str, why: str) -> None:
+        self.node, self.type, self.why = node, type_, why
+        super().__init__(f"node {node!r} ({type_}): {why}")
 
 
 class Emitter:
@@ -63,7 +82,7 @@ class Emitter:
 
     def input(self, name: str, dtype: str, shape: Shape, quant: Quant | None) -> Value:
         """Declare an input."""
-        self.inputs.append(Value(self.fresh(name), TensorType(dtype, shape), quant))
+        self.inputs.append(Value(self.fresh(name, asked_for=True), TensorType(dtype, shape), quant))
         return self.inputs[-1]
 
     def constant(self, name: str, data: Array, quant: Quant | None) -> Value:
@@ -125,7 +144,7 @@ class Emitter:
     def bounded(self, v: Value, peak: int) -> Value:
         """The value, known to be within so many steps; a bound beyond int32 is refused."""
         if peak > INT32 and v.type.dtype == "int32":
-            raise GraphError(f"its accumulator must fit int32, but its bound is {peak}")
+            raise GraphError(f"the accumulator {v.name!r} must fit int32, but its bound is {peak}")
         self.peaks[v.name] = min(peak, self.peak(v))
         return v
 
@@ -156,7 +175,7 @@ class Emitter:
 
     def at_most_16_bits(self, v: Value, name: str, largest: int = 2**15 - 1) -> Value:
         """The value centred in int8 or int16 with one scale; what is wider is requantized by what it can be at most."""
-        x = self.center(v, name)
+        x, largest = self.center(v, name), min(largest, 2**15 - 1)
         if x.type.dtype in ("int8", "int16") and quant_of(x).axis is None and self.peak(x) <= max(largest, 128):
             return x
         scale = dyadic.float32(max(self.bound(x) / largest, 2.0**-100))
@@ -172,6 +191,17 @@ class Emitter:
         scale = dyadic.float32(max(min(map(abs, q.scale)), self.bound(x) / 2**30))
         self.report.choose(f"{name}: int32 in steps of {scale:.6g}; the source does not say")
         return self.requantize(x, Target(Quant((scale,)), "int32"), f"{name}.int32")
+
+    def within(self, v: Value, name: str, largest: int) -> Value:
+        """The value centred with one scale, and no integer beyond the largest; int32 in coarser steps otherwise."""
+        x = self.one_scale(v, name)
+        if self.peak(x) <= largest:
+            return x
+        scale = dyadic.float32(self.bound(x) / largest * (1 + 2.0**-20))
+        self.report.choose(f"{name}: int32 in steps of {scale:.6g}, so that its sum fits int32")
+        y = self.requantize(x, Target(Quant((scale,)), "int32"), f"{name}.coarser")
+        self.peaks[y.name] = largest
+        return y
 
     def no_finer(self, v: Value, smallest: float, dtype: str, name: str) -> Value:
         """The value in steps of at least this size; 8-bit integers keep those that they have."""
@@ -202,8 +232,11 @@ class Emitter:
     # --- Movement: the integers keep what they mean
 
     def reshaped(self, v: Value, shape: tuple[int, ...], name: str, output: str = "") -> Value:
-        """In another shape."""
-        return v if shape == v.type.shape else self._moved("Reshape", v, name, output, shape=shape)
+        """In another shape; scales along an axis that does not stay become one."""
+        axis, before = quant_of(v).axis, v.type.shape
+        if axis is not None and before[: axis + 1] != shape[: axis + 1] and before[axis:] != shape[axis - len(before) :]:
+            v = self.one_scale(v, name)
+        return v if shape == before else self._moved("Reshape", v, name, output, shape=shape)
 
     def transposed(self, v: Value, perm: tuple[int, ...], name: str, output: str = "") -> Value:
         """With its axes in another order."""
@@ -214,11 +247,15 @@ class Emitter:
         whole = (start, stop) == (0, v.type.shape[axis])
         return v if whole else self._moved("Slice", v, name, output, axis=axis, start=start, stop=stop)
 
-    def gathered(self, v: Value, axis: int, indices: tuple[int, ...], name: str, output: str = "") -> Value:
+    def gathered(self, v: Value, axis: int, indices: Sequence[int], name: str, output: str = "") -> Value:
         """Elements of one axis; a run of neighbours is a slice."""
-        if indices == tuple(range(indices[0], indices[0] + len(indices))):
-            return self.sliced(v, axis, indices[0], indices[-1] + 1, name, output)
-        return self._moved("Take", v, name, output, axis=axis, indices=indices)
+        first, last = indices[0], indices[-1]
+        is_run = indices.step == 1 if isinstance(indices, range) else list(indices) == list(range(first, last + 1))
+        if is_run:
+            return self.sliced(v, axis, first, last + 1, name, output)
+        if len(indices) > MOST_PLACES:
+            raise GraphError(f"it must take at most 2**16 places, but found {len(indices)}")
+        return self._moved("Take", v, name, output, axis=axis, indices=tuple(indices))
 
     def _moved(self, op: str, v: Value, name: str, output: str, **attributes: Attribute) -> Value:
         y = self.node(op, v, name=name, output=output, how=attributes)

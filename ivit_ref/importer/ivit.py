@@ -26,6 +26,15 @@ def _integers(state: Lowering, op: Op) -> Value:
     return item.value
 
 
+def _check_row(value: Value, longest: int) -> None:
+    """That port keeps a row in a buffer, and what is beyond it becomes 0."""
+    row = lengths(value.type.shape)[-1:]
+    if row and row[0] > longest:
+        raise GraphError(
+            f"its rows must fit the buffer of that port, {longest} elements (it zeroes the rest), but found {row[0]}"
+        )
+
+
 def _unit(op: Op) -> int:
     """i0, which the attribute x0 holds with a minus sign."""
     x0 = op.get("x0", 0)
@@ -37,6 +46,7 @@ def _unit(op: Op) -> int:
 def shiftmax(state: Lowering, op: Op) -> Item:
     """Shiftmax of int8, to int8."""
     how = {**EXPONENTIAL, **DIVISION, "i0": _unit(op), "n": 15, "dtype": "int8"}
+    _check_row(_integers(state, op), 1024)
     y = state.emitter.node("Shiftmax", _matching(state, op, folded=False), name=op.output, output=op.output, how=how)
     state.emitter.row_sums[y.name] = 128
     return Coded(y)
@@ -45,6 +55,7 @@ def shiftmax(state: Lowering, op: Op) -> Item:
 def shift_gelu(state: Lowering, op: Op) -> Item:
     """ShiftGELU of int8, to int32 in steps of S / 128."""
     how = {**EXPONENTIAL, **DIVISION, "i0": _unit(op), "n": 23, "sigmoid": "folded"}
+    _check_row(_integers(state, op), 2048)
     return Coded(state.emitter.node("ShiftGELU", _matching(state, op, folded=True), name=op.output, output=op.output, how=how))
 
 

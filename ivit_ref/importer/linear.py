@@ -2,82 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import isqrt
 
 import numpy as np
 
 from ivit_ref import dyadic
 from ivit_ref.errors import GraphError
-from ivit_ref.importer.constants import Codes, Constant, float32s
-from ivit_ref.importer.emitter import INT32, Emitter, Target, lengths, quant_of
+from ivit_ref.importer.constants import Codes, Constant, float32s, fold
+from ivit_ref.importer.emitter import INT32, lengths, quant_of
 from ivit_ref.importer.lower import Coded, Item, Lowering, Rule
 from ivit_ref.importer.pending import Sum
+from ivit_ref.importer.product import Product, in_two_parts, weight_codes
 from ivit_ref.importer.reals import Held, Known, Real, narrowest
 from ivit_ref.importer.source import Op
 from ivit_ref.importer.windows import window_pads
-from ivit_ref.integers import Ints, from_float, narrow, widen
-from ivit_ref.ir import Array, Attribute, Quant, Shape, Value
-
-
-@dataclass
-class Product(Real):
-    """A tensor times constant weights, waiting for a bias: ``Linear`` or ``Conv``."""
-
-    op: str
-    x: Value
-    weight: Codes
-    bias: Constant | None
-    geometry: dict[str, Attribute]
-    name: str
-    shape: Shape
-
-    def at(self, e: Emitter, target: Target, output: str = "") -> Value:
-        """The accumulator requantized."""
-        return e.requantize(self.integers(e), target, self.name, output)
-
-    def integers(self, e: Emitter) -> Value:
-        """The accumulator, in steps of S_x * S_weight."""
-        w = self.weight
-        scale = tuple(w.scale.tolist())
-        weights = e.constant(f"{self.name}.weight", w.integers, Quant(scale, axis=0 if len(scale) > 1 else None))
-        steps = dyadic.product(scale, quant_of(self.x).scale)
-        bias = self._bias(np.asarray(steps, np.float64), len(w.integers))
-        biases = e.constant(f"{self.name}.bias", bias, Quant(steps, axis=0 if len(steps) > 1 else None))
-        y = e.node(self.op, self.x, weights, biases, name=self.name, how=self.geometry)
-        sums = np.abs(widen(w.integers)).reshape(len(bias), -1).sum(axis=1)
-        return e.bounded(y, int((sums * e.peak(self.x) + np.abs(widen(bias))).max()))
-
-    def _bias(self, steps: Array, outputs: int) -> Ints:
-        """The bias in steps of the accumulator: its own integers where it came in those."""
-        if self.bias is None:
-            return np.zeros(outputs, np.int32)
-        codes = self.bias.codes
-        if codes is not None and np.allclose(np.float64(codes.scale) / steps, 1, rtol=2.0**-20, atol=0):
-            whole = codes.centred().reshape(-1)
-        else:
-            whole = from_float(np.clip(np.rint(np.float64(self.bias.array).reshape(-1) / steps), -(2.0**40), 2.0**40))
-        if np.abs(whole).max() > INT32:
-            raise GraphError(f"its bias must fit int32 in steps of S_x * S_weight, but found {int(np.abs(whole).max())}")
-        return narrow(np.broadcast_to(whole, (outputs,)), "int32")
-
-
-def weight_codes(constant: Constant, output_axis: int, what: str) -> Codes:
-    """Weights as int8 or int16 with zero point 0, their scales along the axis of the outputs."""
-    codes = constant.codes
-    if codes is None:
-        if constant.array.dtype.kind in "iu":
-            codes = Codes(constant.array, np.ones(1, np.float32), np.zeros(1, np.int64), None)
-        else:
-            raise GraphError(
-                f"its {what} must be quantized (quantize the weights too), but found float32{list(constant.shape)}"
-            )
-    if codes.axis is not None and codes.axis != output_axis:
-        raise GraphError(f"the scales of its {what} must go along its outputs, axis {output_axis}, but found axis {codes.axis}")
-    whole = narrowest(codes.centred())
-    if whole.dtype == np.int32:
-        raise GraphError(f"its {what} must fit int16, but found {int(np.abs(widen(whole)).max())}")
-    return Codes(whole, codes.scale, np.zeros(1, np.int64), codes.axis)
+from ivit_ref.integers import widen
+from ivit_ref.ir import Attribute, Shape, Value
 
 
 def matmul(state: Lowering, op: Op) -> Item:
@@ -85,7 +26,7 @@ def matmul(state: Lowering, op: Op) -> Item:
     return _matmul(state, state.real(op, 0), state.real(op, 1), op)
 
 
-def _matmul(state: Lowering, a: Real, b: Real, op: Op) -> Item:
+def _matmul(state: Lowering, a: Real, b: Real, op: Op) -> Real:
     if isinstance(b, Known) and len(b.shape) == 2 and len(a.shape) >= 1:
         return product(state, a, b.constant, 1, op)
     return matmul_of(state, a, b, op.output)
@@ -93,14 +34,14 @@ def _matmul(state: Lowering, a: Real, b: Real, op: Op) -> Item:
 
 def product(state: Lowering, x: Real, weight: Constant, output_axis: int, op: Op, bias: Constant | None = None) -> Product:
     """Linear: the weights go in as [outputs, inputs]."""
-    codes = weight_codes(weight, output_axis, "weight")
+    codes = weight_codes(state, weight, output_axis, f"the weight of {op.name}")
     if output_axis == 1:
         codes = replace(codes, integers=np.ascontiguousarray(codes.integers.T), axis=None if codes.axis is None else 0)
     value = _factor(state, x)
     if not value.type.shape or value.type.shape[-1] != codes.integers.shape[1]:
         raise GraphError(f"its weight must go with {value.type}, but found {list(weight.shape)}")
     shape = (*value.type.shape[:-1], len(codes.integers))
-    return Product("Linear", value, codes, bias, {}, op.output, shape)
+    return Product("Linear", value, codes, bias, {}, op.output, shape, op)
 
 
 def _factor(state: Lowering, x: Real, largest: int = 2**15 - 1) -> Value:
@@ -121,29 +62,43 @@ def matmul_of(state: Lowering, a: Real, b: Real, name: str) -> Real:
     x, y = (_factor(state, side, isqrt(INT32 // k)) for side in (a, b))
     bound = min(k * e.peak(x), e.row_sums.get(x.name, INT32)) * e.peak(y)
     if bound > INT32 and max(e.peak(x), e.peak(y)) > 255:
-        return _in_two_parts(state, x, y, name)
+        return _in_two_products(state, x, y, name)
     return Held(e.bounded(e.node("MatMul", x, y, name=name, alpha=1.0), bound), name)
 
 
-def _in_two_parts(state: Lowering, x: Value, y: Value, name: str) -> Sum:
-    """x is 256 times its upper part plus its lower part; their products are added where they are requantized, exactly."""
-    e, scale, k = state.emitter, quant_of(x).scale[0], lengths(x.type.shape)[-1]
-    upper = e.requantize(x, Target(Quant((scale * 256,)), "int16", "floor"), f"{name}.upper")
-    parts = Sum(
-        Held(x, f"{name}.x"), Held(e.rescale(upper, (-1.0,), f"{name}.minus_upper"), name), f"{name}.lower", x.type.shape
-    )
-    lower = parts.at(e, Target(Quant((scale,)), "int16", "half_even"))
-    e.peaks[lower.name] = 255
-    products = [
-        e.node("MatMul", part, y, name=f"{name}.{n}_product", alpha=1.0) for part, n in ((upper, "upper"), (lower, "lower"))
-    ]
-    for part, product_ in zip((upper, lower), products, strict=True):
+def _in_two_products(state: Lowering, x: Value, y: Value, name: str) -> Sum:
+    """The products of both parts of x, added where they are requantized."""
+    e, k = state.emitter, lengths(x.type.shape)[-1]
+    products = []
+    for part, which in zip(in_two_parts(e, x, name), ("upper", "lower"), strict=True):
         bound = k * e.peak(part) * e.peak(y)
         if bound > INT32:
             state.report.choose(f"{name}: its accumulator could reach {bound}; a run in which it leaves int32 says so")
-        e.bounded(product_, min(bound, INT32))
-    first, second = (Held(p, name) for p in products)
-    return Sum(first, second, name, first.shape)
+        z = e.node("MatMul", part, y, name=f"{name}.{which}_product", alpha=1.0)
+        products.append(Held(e.bounded(z, min(bound, INT32)), name))
+    return Sum(products[0], products[1], name, products[0].shape)
+
+
+def fused_matmul(state: Lowering, op: Op) -> Item:
+    """com.microsoft's FusedMatMul: either side transposed, times a number."""
+    if op.get("transBatchA", 0) or op.get("transBatchB", 0):
+        raise GraphError("it must transpose the last two axes only, but found transBatchA or transBatchB")
+    a, b = (_last_two_swapped(state, op, place) for place in (0, 1))
+    y = _matmul(state, a, b, op)
+    alpha = dyadic.float32(op.get("alpha", 1.0))
+    return y if alpha == 1.0 else Held(state.emitter.rescale(y.integers(state.emitter), (alpha,), op.output), op.output)
+
+
+def _last_two_swapped(state: Lowering, op: Op, place: int) -> Real:
+    item, rank = state.item(op, place), len(state.real(op, place).shape)
+    if not op.get("transA" if place == 0 else "transB", 0):
+        return state.real(op, place)
+    perm = (*range(rank - 2), rank - 1, rank - 2)
+    if isinstance(item, Constant):
+        (moved,) = fold(Op("Transpose", op.inputs[place : place + 1], (op.output,), {"perm": perm}, op.name, 13), [item]) or []
+        return Known(moved, op.inputs[place])
+    x = state.real(op, place)
+    return Held(state.emitter.transposed(x.integers(state.emitter), perm, f"{x.name}.transposed"), x.name)
 
 
 def gemm(state: Lowering, op: Op) -> Item:
@@ -200,7 +155,7 @@ def conv(state: Lowering, op: Op) -> Item:
 
 
 def _conv(state: Lowering, x: Real, weight: Constant, bias: Constant | None, op: Op) -> Product:
-    codes = weight_codes(weight, 0, "weight")
+    codes = weight_codes(state, weight, 0, f"the weight of {op.name}")
     value = _factor(state, x)
     shape, kernel = lengths(value.type.shape), codes.integers.shape
     if len(shape) != 4 or len(kernel) != 4:
@@ -211,7 +166,7 @@ def _conv(state: Lowering, x: Real, weight: Constant, bias: Constant | None, op:
     pads = window_pads(op, shape[2:], kernel[2:], strides, dilations)
     geometry: dict[str, Attribute] = {"strides": strides, "pads": pads, "dilations": dilations, "group": op.get("group", 1)}
     size = [(shape[2 + i] + pads[i] + pads[i + 2] - dilations[i] * (kernel[2 + i] - 1) - 1) // strides[i] + 1 for i in (0, 1)]
-    return Product("Conv", value, codes, bias, geometry, op.output, (shape[0], kernel[0], *size))
+    return Product("Conv", value, codes, bias, geometry, op.output, (shape[0], kernel[0], *size), op)
 
 
 def integer_product(state: Lowering, op: Op) -> Item:
@@ -248,6 +203,7 @@ RULES: dict[str, Rule] = {
     "MatMul": matmul,
     "Gemm": gemm,
     "Conv": conv,
+    "com.microsoft::FusedMatMul": fused_matmul,
     "MatMulInteger": integer_product,
     "ConvInteger": integer_product,
 }

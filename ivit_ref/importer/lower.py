@@ -12,9 +12,10 @@ from ivit_ref import dyadic
 from ivit_ref.errors import GraphError, IvitError
 from ivit_ref.importer.choices import Choices, Report
 from ivit_ref.importer.constants import FOLDED, Constant, fold
-from ivit_ref.importer.emitter import Emitter, Target, printable, quant_of
+from ivit_ref.importer.emitter import MALFORMATIONS, Emitter, Located, Target, explained, printable, quant_of
 from ivit_ref.importer.pending import Sum
-from ivit_ref.importer.reals import Held, Known, Move, Real, Tabulated
+from ivit_ref.importer.qoperator import MALFORMED
+from ivit_ref.importer.reals import WHOLE, Held, Known, Move, Real, Tabulated
 from ivit_ref.importer.source import Edge, Foreign, Op, Source, instead
 from ivit_ref.integers import BOUNDS
 from ivit_ref.ir import Array, Graph, Quant, Value
@@ -27,6 +28,7 @@ class Coded:
 
     value: Value
     origin: Tabulated | None = None
+    linear: bool = False
 
 
 @dataclass
@@ -68,6 +70,7 @@ class Lowering:
     strict: bool
     report: Report = field(default_factory=Report)
     items: dict[str, Item] = field(default_factory=dict)
+    inputs: dict[str, Value] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.emitter = Emitter(self.source.name or "imported", profile_named(self.choices.profile), self.report)
@@ -160,10 +163,15 @@ class Lowering:
         self.emitter.owners |= dict.fromkeys(op.outputs, entry)
         try:
             results = self._lower(op)
-        except IvitError as error:
-            entry.refused = str(error)
+        except (IvitError, *MALFORMATIONS) as error:
+            if isinstance(error, Located):
+                entry = self.report.entry(error.node, error.type)
+                entry.refused = entry.refused or error.why
+            entry.refused = entry.refused or explained(error)
+            if self.strict and isinstance(error, Located):
+                raise
             if self.strict:
-                raise GraphError(f"node {op.name!r} ({entry.type}): {error}") from error
+                raise GraphError(f"node {op.name!r} ({entry.type}): {explained(error)}") from error
             results = [Refused(name) for name in op.outputs]
         self.items |= {name: result for name, result in zip(op.outputs, results, strict=False) if name}
 
@@ -178,6 +186,8 @@ class Lowering:
             if folded is not None:
                 self.emitter.entry.note = "folded: constant"
                 return list(folded)
+        if op.type == MALFORMED:
+            raise GraphError(op.get("why", ""))
         if op.type in self.refusals:
             raise GraphError(self.refusals[op.type])
         if op.type not in self.rules:
@@ -191,19 +201,30 @@ class Lowering:
     def finish(self, metadata: Mapping[str, str]) -> Graph:
         """The verified integer graph."""
         outputs = [self._output(name) for name in self.source.outputs]
-        order = [printable(edge.name) for edge in self.source.inputs]
-        self.emitter.inputs.sort(key=lambda v: order.index(v.name))
+        order = list(self.inputs.values())
+        self.emitter.inputs.sort(key=order.index)
         return self.emitter.finish(outputs, metadata)
 
     def _output(self, name: str) -> Value:
+        try:
+            return self._made(name)
+        except Located:
+            raise
+        except (IvitError, *MALFORMATIONS) as error:
+            raise GraphError(f"output {name!r}: {explained(error)}") from error
+
+    def _made(self, name: str) -> Value:
         item = self.items[name]
         if isinstance(item, Coded):
             v = item.value
             wanted = v if v.name == name else None
             return wanted or self.emitter.node("Reshape", v, name=name, output=name, shape=tuple(v.type.shape))  # type: ignore[arg-type]
+        dtype = self.source.outputs[name]
+        if isinstance(item, Real) and dtype in ("int8", "uint8", "int16", "uint16", "int32"):
+            return item.at(self.emitter, Target(WHOLE, dtype), name)
         if isinstance(item, Real):
             return self.emitter.node("Dequantize", item.integers(self.emitter), name=name, output=name)
-        raise GraphError(f"output {name!r}: must be computed from the inputs, but found a constant or an input")
+        raise GraphError("it must be computed from the inputs, but found a constant or an input")
 
 
 def checked_scales(scale: Array) -> tuple[float, ...]:

@@ -23,10 +23,10 @@ def moved(state: Lowering, item: Item, move: Move, shape: tuple[int, ...], name:
         return Image(item.edge, shape, (*item.moves, move))
     if isinstance(item, Coded):
         origin = item.origin and Tabulated(move(item.origin.source, name, ""), item.origin.results, name)
-        return Coded(move(item.value, name, output), origin)
+        return Coded(move(item.value, name, output), origin, item.linear)
     if isinstance(item, Held):
         origin = item.origin and Tabulated(move(item.origin.source, name, ""), item.origin.results, name)
-        return Held(move(item.value, name, output), name, origin)
+        return Held(move(item.value, name, output), name, origin, item.linear)
     if isinstance(item, Tabulated):
         return Tabulated(move(item.source, name, ""), item.results, name)
     if isinstance(item, Real):
@@ -133,7 +133,9 @@ def split(state: Lowering, op: Op) -> list[Item]:
     sizes = op.ints("split") or (state.lengths(op, 1) if op.has(1) else None)
     if sizes is None:
         count = op.get("num_outputs", len(op.outputs))
-        size = -(-before[axis] // max(count, 1))
+        if count != len(op.outputs):
+            raise GraphError(f"it must have as many outputs as num_outputs says, {len(op.outputs)}, but found {count}")
+        size = -(-before[axis] // count)
         sizes = tuple(min(size, before[axis] - i * size) for i in range(count))
     if sum(sizes) != before[axis] or min(sizes, default=0) < 1 or len(sizes) < len(op.outputs):
         raise GraphError(f"its parts must make up axis {axis} of {list(before)}, but found {list(sizes)}")
@@ -153,7 +155,7 @@ def taken(state: Lowering, item: Item, axis: int, indices: Sequence[int], name: 
         return Constant(np.take(item.array, list(indices), axis=axis))
 
     def move(v: Value, label: str, output: str) -> Value:
-        return state.emitter.gathered(v, axis, tuple(indices), label, output)
+        return state.emitter.gathered(v, axis, indices, label, output)
 
     shape = (*before[:axis], len(indices), *before[axis + 1 :])
     return moved(state, item, move, shape, name, name)

@@ -11,7 +11,7 @@ from ivit_ref import dyadic
 from ivit_ref.errors import GraphError
 from ivit_ref.importer.constants import Constant, float32s
 from ivit_ref.importer.elementwise import function, tabulated
-from ivit_ref.importer.emitter import lengths, quant_of
+from ivit_ref.importer.emitter import Emitter, Target, lengths, quant_of
 from ivit_ref.importer.linear import matmul_of
 from ivit_ref.importer.lower import Item, Lowering, Rule
 from ivit_ref.importer.movement import place
@@ -46,6 +46,8 @@ def shiftmax(state: Lowering, x: Real, name: str) -> Held:
     e = state.emitter
     logits = e.one_scale(_masked(state, x).integers(e), x.name)
     logits = e.no_finer(logits, FINEST_LOGIT, "int32", x.name)
+    if state.choices.softmax == "shiftmax-fine":
+        logits = _finer(e, logits, x.name)
     y = e.node("Shiftmax", logits, name=name)
     e.peaks[y.name] = 2 ** (int(y_bits(y)) - 1)
     if y.type.dtype != "int32":
@@ -58,22 +60,35 @@ def y_bits(y: Value) -> int:
     return 1 - round(math.log2(quant_of(y).scale[0]))
 
 
+def _finer(e: Emitter, logits: Value, name: str) -> Value:
+    """The same logits in steps of at most 2**-6, a power of two finer: exact, and i0 is rounded less."""
+    scale = quant_of(logits).scale[0]
+    bits = min(math.ceil(math.log2(scale / FINEST_LOGIT)), 30 - e.peak(logits).bit_length())
+    return logits if bits <= 0 else e.requantize(logits, Target(Quant((scale / 2**bits,)), "int32"), f"{name}.finer")
+
+
 def _masked(state: Lowering, x: Real) -> Real:
-    """Logits plus a mask whose lowest entries stand for minus infinity: bounded, so that the sum has integers."""
-    if isinstance(x, Chosen) and isinstance(x.b, Known) and x.b.constant.is_scalar and x.b.constant.number() < -1000:
-        condition = state.emitter.constants.get(x.condition.name)
-        if condition is not None:
-            mask = np.where(condition.data, np.float32(0), np.float32(-np.inf))
-            x = Sum(x.a, Known(Constant(mask), f"{x.name}.mask"), x.name, x.shape)
+    """Logits with a mask whose lowest entries stand for minus infinity: those are bounded, so that the result has integers."""
+    e = state.emitter
+    if isinstance(x, Chosen):
+        excluded = [side for side in (x.a, x.b) if isinstance(side, Known) and float(np.max(side.constant.array)) < -1000]
+        rest = [side for side in (x.a, x.b) if not any(side is k for k in excluded)]
+        if len(excluded) != 1:
+            return x
+        lowest = Known(Constant(np.array(_excluding(e, rest[0]), np.float32)), f"{x.name}.excluded")
+        return replace(x, a=lowest, b=rest[0]) if x.a is excluded[0] else replace(x, a=rest[0], b=lowest)
     if not (isinstance(x, Sum) and isinstance(x.b, Known)):
         return x
-    mask, e = float32s(x.b.constant.array), state.emitter
+    mask = float32s(x.b.constant.array)
     if np.isnan(mask).any() or (mask == np.inf).any():
         raise GraphError("its mask must be numbers or minus infinity, but found NaN or infinity")
-    lowest = -2 * e.bound(e.center(x.a.integers(e), x.a.name)) - 64
-    if (mask >= lowest).all():
-        return x
-    return replace(x, b=Known(Constant(np.maximum(mask, np.float32(lowest))), x.b.name))
+    bounded = np.maximum(mask, np.float32(_excluding(e, x.a)))
+    return x if (mask == bounded).all() else replace(x, b=Known(Constant(bounded), x.b.name))
+
+
+def _excluding(e: Emitter, logits: Real) -> float:
+    """So far below every logit that its exponential counts for nothing."""
+    return -2.0 * e.bound(logits.integers(e)) - 64.0
 
 
 def gelu(state: Lowering, op: Op) -> Item:
@@ -97,6 +112,8 @@ def layer_norm(state: Lowering, op: Op) -> Item:
     if place(op.get("axis", -1), rank) != rank - 1 or any(op.outputs[1:]):
         raise GraphError(f"it must go along the last axis and have one output, but found axis {op.get('axis', -1)}")
     channels = lengths(real.shape)[-1]
+    if channels > 2**16:
+        raise GraphError(f"its rows must have at most 2**16 elements, but found {channels}")
     gain = np.float64(np.broadcast_to(_vector(state, op, 1, channels, 1.0), (channels,)))
     beta = np.float64(np.broadcast_to(_vector(state, op, 2, channels, 0.0), (channels,)))
     e = state.emitter
@@ -165,6 +182,8 @@ def _in_heads(state: Lowering, x: Real, heads: int) -> Value:
 
 def _mask(state: Lowering, op: Op, rows: int, columns: int) -> Array | None:
     mask: Array | None = None
+    if rows * columns > 2**24:
+        raise GraphError(f"its logits must have at most 2**24 elements a head, but found {rows} x {columns}")
     if op.has(3):
         given = state.array(op, 3)
         mask = np.where(given, np.float32(0), np.float32(-np.inf)) if given.dtype == np.bool_ else float32s(given)

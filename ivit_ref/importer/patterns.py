@@ -73,17 +73,22 @@ def recognised(ops: list[Op], constants: dict[str, Constant], outputs: list[str]
     web = Web(ops, constants)
     found: dict[str, Op] = {}
     for op in ops:
-        made = None
-        if op.type == "Sqrt":
-            made = _layer_norm(web, op, constants)
-        elif op.type == "Where":
-            made = _guarded(web, op)
-        elif gelu and op.type in ("Mul", "Div"):
-            made = _gelu(web, op)
+        try:
+            made = _pattern(web, op, constants, gelu=gelu)
+        except (IndexError, ValueError, TypeError):
+            made = None  # an operator with inputs missing is no part of a pattern; it is refused where it is lowered
         if made is not None:
             found[made.output] = made
     replaced = [found.get(op.output, op) for op in ops]
     return _needed(replaced, outputs) if found else ops
+
+
+def _pattern(web: Web, op: Op, constants: dict[str, Constant], *, gelu: bool) -> Op | None:
+    if op.type == "Sqrt":
+        return _layer_norm(web, op, constants)
+    if op.type == "Where":
+        return _guarded(web, op)
+    return _gelu(web, op) if gelu and op.type in ("Mul", "Div", "Add") else None
 
 
 def _needed(ops: list[Op], outputs: list[str]) -> list[Op]:
@@ -105,32 +110,42 @@ def _layer_norm(web: Web, root: Op, constants: dict[str, Constant]) -> Op | None
     if total is None or len(places) != 1:
         return None
     variance = web.maker(total.inputs[1 - places[0]], "ReduceMean")
-    square = None if variance is None or not _last_axis(web, variance) else web.maker(variance.inputs[0], "Pow", "Mul")
+    square = None if variance is None or _axis(web, variance) is None else web.maker(variance.inputs[0], "Pow", "Mul")
     if square is None or (square.type == "Pow" and web.number(square.inputs[1]) != 2.0):
         return None
     deviation = web.maker(square.inputs[0], "Sub")
-    if deviation is None or (square.type == "Mul" and web.maker(square.inputs[1], "Sub") is not deviation):
+    if deviation is None or (square.type == "Mul" and not _same(web, web.maker(square.inputs[1], "Sub"), deviation)):
         return None
     mean = web.maker(deviation.inputs[1], "ReduceMean")
-    same = mean is not None and web.through(mean.inputs[0]) == web.through(deviation.inputs[0]) and _last_axis(web, mean)
+    same = (
+        mean is not None
+        and web.through(mean.inputs[0]) == web.through(deviation.inputs[0])
+        and _axis(web, mean) == _axis(web, variance)
+    )
     quotient = web.only_reader(root.output, "Div", "Reciprocal") if same else None
     if quotient is not None and quotient.type == "Reciprocal":
         quotient = web.only_reader(quotient.output, "Mul")
-    if quotient is None or all(web.maker(name, "Sub") is not deviation for name in quotient.inputs):
+    above = () if quotient is None else quotient.inputs[:1] if quotient.type == "Div" else quotient.inputs
+    if quotient is None or not any(_same(web, web.maker(name, "Sub"), deviation) for name in above):
         return None
-    return _with_gain(web, quotient, deviation.inputs[0], constants)
+    return _with_gain(web, quotient, deviation.inputs[0], _axis(web, mean), constants)
 
 
-def _last_axis(web: Web, op: Op) -> bool:
-    axes = op.ints("axes")
-    if axes is None and len(op.inputs) > 1:
+def _same(web: Web, a: Op | None, b: Op | None) -> bool:
+    """The same operator, or one written twice."""
+    return a is b or (a is not None and b is not None and [*map(web.through, a.inputs)] == [*map(web.through, b.inputs)])
+
+
+def _axis(web: Web, op: Op | None) -> int | None:
+    """The only axis of a mean that keeps it."""
+    axes = None if op is None else op.ints("axes")
+    if op is not None and axes is None and len(op.inputs) > 1:
         given = web.array(op.inputs[1])
         axes = None if given is None else tuple(given.reshape(-1).tolist())
-    # A mean along axis r - 1 of a tensor of unknown rank cannot be told from another: exporters write -1.
-    return axes == (-1,) and bool(op.get("keepdims", 1))
+    return axes[0] if op is not None and axes is not None and len(axes) == 1 and op.get("keepdims", 1) else None
 
 
-def _with_gain(web: Web, quotient: Op, x: str, constants: dict[str, Constant]) -> Op:
+def _with_gain(web: Web, quotient: Op, x: str, axis: int | None, constants: dict[str, Constant]) -> Op:
     """The norm with the product and the sum that follow it, where they are its gain and its bias."""
     last, vectors = quotient, []
     for kind, neutral in (("Mul", 1.0), ("Add", 0.0)):
@@ -141,7 +156,7 @@ def _with_gain(web: Web, quotient: Op, x: str, constants: dict[str, Constant]) -
         constants[name] = Constant(float32s(arrays[0]).reshape(-1) if fits else np.array([neutral], np.float32))
         vectors.append(name)
         last = after if fits and after is not None else last
-    return Op("LayerNormalization", (x, *vectors), last.outputs, {"axis": -1}, last.name, 17)
+    return Op("LayerNormalization", (x, *vectors), last.outputs, {"axis": axis}, last.name, 17)
 
 
 # --- Softmax that replaces NaN: Where(IsNaN(y), 0, y)

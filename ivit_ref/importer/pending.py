@@ -25,16 +25,19 @@ class Sum(Real):
     shape: Shape
 
     def at(self, e: Emitter, target: Target, output: str = "") -> Value:
-        a, b = (e.center(x.integers(e), x.name) for x in (self.a, self.b))
+        a, b = _comparable(e, *(e.center(x.integers(e), x.name) for x in (self.a, self.b)))
         y = e.node("RequantizeAdd", a, b, name=self.name, output=output, quant=target.quant, dtype=target.dtype, rounds="once")
         smallest = min(map(abs, target.quant.scale))
         e.peaks[y.name] = min(e.peak(y), int((e.bound(a) + e.bound(b)) / smallest) + 1)
         return y
 
-    def integers(self, e: Emitter) -> Value:
+    def own(self, e: Emitter) -> Value:
         a, b = (x.integers(e) for x in (self.a, self.b))
-        finest = min(abs(s) for v in (a, b) for s in quant_of(v).scale)
+        finest = min(_finest(a), _finest(b))
         scale = dyadic.float32(max(finest, (e.bound(a) + e.bound(b)) / 2**30))
+        if any(e.bound(v) > 2.0**-20 and scale > max(LOST * _finest(v), e.bound(v) / LOST) for v in (a, b)):
+            must = "it must be quantized, since a step of one branch is lost in the range of the other"
+            raise GraphError(f"{must}, but found steps of {finest:.6g} in a range of {max(e.bound(a), e.bound(b)):.6g}")
         e.report.choose(f"{self.name}: int32 in steps of {scale:.6g}; the source does not say")
         return self.at(e, Target(Quant((scale,)), "int32"))
 
@@ -42,10 +45,10 @@ class Sum(Real):
         a, b = self.a, self.b
         if isinstance(a, Known):
             a, b = b, a
-        table = a.table(e)
-        if table is None or not (isinstance(b, Known) and b.constant.is_scalar):
+        if isinstance(a, Known) or not (isinstance(b, Known) and b.constant.is_scalar):
             return None
-        return Tabulated(table.source, table.results + np.float32(b.constant.number()), self.name)
+        table = a.table(e)
+        return table and Tabulated(table.source, table.results + np.float32(b.constant.number()), self.name)
 
 
 @dataclass
@@ -67,8 +70,8 @@ class Clipped(Real):
             return self.x.at(e, target, output)
         return _clip(e, self.x.at(e, target), low, high, self.name, output)
 
-    def integers(self, e: Emitter) -> Value:
-        x = self.x.integers(e)
+    def own(self, e: Emitter) -> Value:
+        x = e.one_scale(self.x.integers(e), self.name) if quant_of(self.x.integers(e)).axis is not None else self.x.integers(e)
         low, high = _bounds(self, Target(quant_of(x), x.type.dtype))
         return _clip(e, x, low, high, self.name, "")
 
@@ -93,7 +96,7 @@ class Rounded(Real):
             return self.x.at(e, target, output)
         return e.requantize(self.integers(e), target, self.name, output)
 
-    def integers(self, e: Emitter) -> Value:
+    def own(self, e: Emitter) -> Value:
         return self.x.at(e, Target(WHOLE, "int32", "half_even"))
 
 
@@ -108,13 +111,14 @@ class Joined(Real):
 
     def at(self, e: Emitter, target: Target, output: str = "") -> Value:
         require_one_scale(target)
-        *first, last = [part.at(e, target) for part in self.parts]
-        y = first[0] if first else last
-        for part in first[1:]:
-            y = e.node("Concat", y, part, name=self.name, axis=self.axis)
-        return e.node("Concat", y, last, name=self.name, output=output, axis=self.axis) if first else last
+        parts = [part.at(e, target) for part in self.parts]
+        y = parts[0]
+        for n, part in enumerate(parts[1:], 2):
+            y = e.node("Concat", y, part, name=self.name, output=output if n == len(parts) else "", axis=self.axis)
+        e.peaks[y.name] = max(map(e.peak, parts))
+        return y
 
-    def integers(self, e: Emitter) -> Value:
+    def own(self, e: Emitter) -> Value:
         return self.at(e, common_target(e, self.parts, self.name))
 
 
@@ -131,9 +135,11 @@ class Chosen(Real):
     def at(self, e: Emitter, target: Target, output: str = "") -> Value:
         require_one_scale(target)
         a, b = self.a.at(e, target), self.b.at(e, target)
-        return e.node("Where", self.condition, a, b, name=self.name, output=output)
+        y = e.node("Where", self.condition, a, b, name=self.name, output=output)
+        e.peaks[y.name] = max(e.peak(a), e.peak(b))
+        return y
 
-    def integers(self, e: Emitter) -> Value:
+    def own(self, e: Emitter) -> Value:
         return self.at(e, common_target(e, [self.a, self.b], self.name))
 
 
@@ -150,7 +156,7 @@ class Moved(Real):
         require_one_scale(target)
         return self.move(self.x.at(e, target), self.name, output)
 
-    def integers(self, e: Emitter) -> Value:
+    def own(self, e: Emitter) -> Value:
         return self.move(self.x.integers(e), self.name, "")
 
 
@@ -160,13 +166,39 @@ def common_target(e: Emitter, parts: list[Real], name: str) -> Target:
     if not values:
         raise GraphError("it must read a tensor that is not constant, but found constants only")
     first = values[0]
-    if len(values) == len(parts) and all((v.quant, v.type.dtype) == (first.quant, first.type.dtype) for v in values):
+    alike = len(values) == len(parts) and quant_of(first).axis is None
+    if alike and all((v.quant, v.type.dtype) == (first.quant, first.type.dtype) for v in values):
         return Target(quant_of(first), first.type.dtype)
-    finest = min(abs(s) for v in values for s in quant_of(v).scale)
+    finest = min(map(_finest, values)) / (1 if len(values) == len(parts) else 256)
     largest = [float(np.abs(part.constant.array).max(initial=0)) for part in parts if isinstance(part, Known)]
     scale = dyadic.float32(max(finest, max(*(e.bound(v) for v in values), *largest, 0.0) / 2**30))
     e.report.choose(f"{name}: int32 in steps of {scale:.6g}; the source does not say")
     return Target(Quant((scale,)), "int32")
+
+
+def _comparable(e: Emitter, a: Value, b: Value) -> tuple[Value, Value]:
+    """Two branches of a sum on one shift: the one in large steps gets finer ones, exactly, or the other's dyadic number would
+    be left with few bits."""
+    (fine, coarse), turned = ((a, b), False) if _step(a) <= _step(b) else ((b, a), True)
+    lost = int(np.log2(_step(coarse) / _step(fine)))
+    spare = 29 - e.peak(coarse).bit_length()
+    if lost > 4 and e.peak(fine) >= 2**12 and spare > 0 and quant_of(coarse).axis is None:
+        scale = quant_of(coarse).scale[0] / 2 ** min(lost, spare)
+        coarse = e.requantize(coarse, Target(Quant((scale,)), "int32"), f"{coarse.name}.finer")
+    return (coarse, fine) if turned else (fine, coarse)
+
+
+LOST = 64
+"""A branch of a sum may lose so much of its resolution to the range of the other, if it keeps as many steps."""
+
+
+def _finest(v: Value) -> float:
+    """The smallest step of a value, but no channel's that hardly counts beside the others."""
+    return max(min(map(abs, quant_of(v).scale)), _step(v) / 2**10)
+
+
+def _step(v: Value) -> float:
+    return max(map(abs, quant_of(v).scale))
 
 
 def _bounds(x: Clipped, target: Target) -> tuple[int, int]:

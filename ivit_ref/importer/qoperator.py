@@ -14,10 +14,14 @@ import numpy as np
 
 from ivit_ref.errors import GraphError
 from ivit_ref.importer.constants import float32s
+from ivit_ref.importer.refusals import DYNAMIC
 from ivit_ref.importer.source import Op
 from ivit_ref.ir import Array
 
 MS = "com.microsoft::"
+MALFORMED = "malformed"
+"""The type of an operator that could not be taken apart; its attribute ``why`` says why, when it is lowered."""
+
 Rewriting = Callable[[Op, "Scribe"], Iterator[Op]]
 
 
@@ -44,7 +48,7 @@ class Scribe:
         """x, scale and zero point, from this place on, as a real tensor."""
         inputs = self.op.inputs[place : place + 3]
         if len(inputs) < 2 or not inputs[0] or not inputs[1]:
-            raise GraphError(f"node {self.op.name!r} ({self.op.type}): must have an input {place} with a scale, but found none")
+            raise GraphError(f"it must have an input {place} with a scale, but found none")
         name = self.name(suffix)
         return self.make("DequantizeLinear", inputs, name, axis=axis), name
 
@@ -58,7 +62,10 @@ def rewritten(ops: list[Op], constants: dict[str, Any], opset: int) -> list[Op]:
     result: list[Op] = []
     for op in ops:
         rewriting = REWRITINGS.get(op.type)
-        result += [op] if rewriting is None else list(rewriting(op, Scribe(op, constants, opset)))
+        try:
+            result += [op] if rewriting is None else list(rewriting(op, Scribe(op, constants, opset)))
+        except (GraphError, ValueError, TypeError, IndexError) as error:
+            result.append(replace(op, type=MALFORMED, attributes={"why": " ".join(str(error).split())}))
     return result
 
 
@@ -86,8 +93,16 @@ def _qlinear_conv(op: Op, s: Scribe) -> Iterator[Op]:
         bias, name = _bias(op, s, 8, (1, 4))
         yield bias
         inputs.append(name)
-    yield replace(s.make("Conv", inputs, s.name("real")), attributes=op.attributes)
-    yield s.quantized(s.name("real"), 6)
+    if op.get("channels_last", 0):
+        yield s.make("Transpose", (x,), s.name("channels_first"), perm=(0, 3, 1, 2))
+        inputs[0] = s.name("channels_first")
+    attributes = {key: value for key, value in op.attributes.items() if key != "channels_last"}
+    yield replace(s.make("Conv", inputs, s.name("real")), attributes=attributes)
+    if not op.get("channels_last", 0):
+        yield s.quantized(s.name("real"), 6)
+        return
+    yield s.make("Transpose", (s.name("real"),), s.name("channels_last"), perm=(0, 2, 3, 1))
+    yield s.quantized(s.name("channels_last"), 6)
 
 
 def _qgemm(op: Op, s: Scribe) -> Iterator[Op]:
@@ -106,14 +121,15 @@ def _qgemm(op: Op, s: Scribe) -> Iterator[Op]:
 
 
 def _bias(op: Op, s: Scribe, place: int, scales: tuple[int, int]) -> tuple[Op, str]:
-    """An int32 bias in steps of S_x * S_weight."""
+    """An int32 bias in steps of S_x * S_weight, times alpha where the product is."""
     found = [s.constants.get(op.inputs[i]) for i in scales]
     arrays = [x for x in found if isinstance(x, np.ndarray) and x.dtype.kind == "f"]
     if len(arrays) != 2:
-        raise GraphError(f"node {op.name!r} ({op.type}): its scales must be constants, but found {op.inputs[scales[0]]!r}")
+        raise GraphError(f"its scales must be constants, but found {op.inputs[scales[0]]!r}")
     with np.errstate(all="ignore"):
-        steps = s.constant("bias_scale", float32s(arrays[0]).reshape(-1) * float32s(arrays[1]).reshape(-1))
-    return s.make("DequantizeLinear", (op.inputs[place], steps), s.name("bias"), axis=0), s.name("bias")
+        steps = float32s(arrays[0]).reshape(-1) * float32s(arrays[1]).reshape(-1) * np.float32(op.get("alpha", 1.0))
+    scale = s.constant("bias_scale", steps)
+    return s.make("DequantizeLinear", (op.inputs[place], scale), s.name("bias"), axis=0), s.name("bias")
 
 
 def _unary(type_: str, *kept: str) -> Rewriting:
@@ -131,13 +147,26 @@ def _unary(type_: str, *kept: str) -> Rewriting:
 
 
 def _pool(op: Op, s: Scribe) -> Iterator[Op]:
-    if op.get("channels_last", 0):
-        raise GraphError(f"node {op.name!r} ({op.type}): must have its channels first, but found channels_last")
-    yield from _unary("GlobalAveragePool")(op, s)
+    """A mean over the image, wherever the channels are."""
+    axes = (1, 2) if op.get("channels_last", 0) else (2, 3)
+    yield from _reduce_mean(replace(op, attributes={"axes": axes, "keepdims": 1}), s)
 
 
 def _reduce_mean(op: Op, s: Scribe) -> Iterator[Op]:
     yield from (replace(o, version=13) for o in _unary("ReduceMean", "axes", "keepdims")(op, s))
+
+
+def _matmul_to_float(op: Op, s: Scribe) -> Iterator[Op]:
+    """Inputs: a, b, their scales, their zero points, bias. With scales from data it is dynamic quantization."""
+    if any(not isinstance(s.constants.get(name), np.ndarray) for name in op.inputs[2:4]):
+        raise GraphError(DYNAMIC)
+    for place, name in enumerate(("a", "b")):
+        parts = [op.inputs[i] for i in (place, place + 2, place + 4) if op.has(i)]
+        yield s.make("DequantizeLinear", parts, s.name(name), axis=-1)
+    product = s.name("product") if op.has(6) else op.output
+    yield s.make("MatMul", (s.name("a"), s.name("b")), product)
+    if op.has(6):
+        yield s.make("Add", (product, op.inputs[6]), op.output)
 
 
 def _concat(op: Op, s: Scribe) -> Iterator[Op]:
@@ -176,7 +205,7 @@ def _quick_gelu(op: Op, s: Scribe) -> Iterator[Op]:
 def _skip_layer_norm(op: Op, s: Scribe) -> Iterator[Op]:
     """Inputs: x, skip, gain, beta, bias; outputs: the norm, and as the fourth the sum."""
     if any(op.outputs[1:3]):
-        raise GraphError(f"node {op.name!r} ({op.type}): must not give out its mean, but found {op.outputs[1:3]}")
+        raise GraphError(f"it must not give out its mean, but found {op.outputs[1:3]}")
     total = op.outputs[3] if len(op.outputs) > 3 and op.outputs[3] else s.name("sum")
     first = s.name("first") if op.has(4) else total
     yield s.make("Add", op.inputs[:2], first)
@@ -186,7 +215,14 @@ def _skip_layer_norm(op: Op, s: Scribe) -> Iterator[Op]:
     yield s.make("LayerNormalization", norm, op.output, axis=-1)
 
 
+def _standard(op: Op, s: Scribe) -> Iterator[Op]:
+    """What com.microsoft has before ONNX has it for 16 bits."""
+    yield replace(op, type=op.type.removeprefix(MS), version=max(s.opset, 21))
+
+
 REWRITINGS: dict[str, Rewriting] = {
+    MS + "QuantizeLinear": _standard,
+    MS + "DequantizeLinear": _standard,
     "QLinearMatMul": _qlinear_matmul,
     "QLinearConv": _qlinear_conv,
     MS + "QLinearConv": _qlinear_conv,
@@ -200,6 +236,7 @@ REWRITINGS: dict[str, Rewriting] = {
     MS + "QLinearReduceMean": _reduce_mean,
     MS + "QLinearGlobalAveragePool": _pool,
     MS + "QLinearWhere": _where,
+    MS + "MatMulIntegerToFloat": _matmul_to_float,
     MS + "BiasGelu": _bias_gelu,
     MS + "FastGelu": _bias_gelu,
     MS + "Gelu": _bias_gelu,

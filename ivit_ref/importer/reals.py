@@ -29,14 +29,21 @@ class Real(ABC):
 
     name: str
     shape: Shape
+    _integers: Value | None = None
 
     @abstractmethod
     def at(self, e: Emitter, target: Target, output: str = "") -> Value:
         """Integers at this quantization."""
 
     @abstractmethod
+    def own(self, e: Emitter) -> Value:
+        """Integers at a scale of their own, made."""
+
     def integers(self, e: Emitter) -> Value:
-        """Integers at a scale of their own."""
+        """Integers at a scale of their own; made once, since a sum of sums asks for them again and again."""
+        if self._integers is None:
+            self._integers = self.own(e)
+        return self._integers
 
     def table(self, e: Emitter) -> Tabulated | None:
         """As a function of one 8-bit tensor, where it is one."""
@@ -45,20 +52,27 @@ class Real(ABC):
 
 @dataclass
 class Held(Real):
-    """A tensor that is there: integers and what they stand for."""
+    """A tensor that is there: integers and what they stand for.
+
+    ``origin`` has them as a function of another tensor; ``linear``, if that is no more than a factor.
+    """
 
     value: Value
     name: str
     origin: Tabulated | None = None
+    linear: bool = False
 
     @property
     def shape(self) -> Shape:  # type: ignore[override]
         return self.value.type.shape
 
     def at(self, e: Emitter, target: Target, output: str = "") -> Value:
+        same = self.value.quant == target.quant and self.value.type.dtype == target.dtype
+        if self.origin is not None and not self.linear and not same and target.quant.axis is None:
+            return self.origin.at(e, target, output)
         return e.requantize(self.value, target, self.name, output)
 
-    def integers(self, e: Emitter) -> Value:
+    def own(self, e: Emitter) -> Value:
         return self.value
 
     def table(self, e: Emitter) -> Tabulated | None:
@@ -68,7 +82,9 @@ class Held(Real):
         if dtype not in ("int8", "uint8") or q.axis is not None:
             return None
         low, high = BOUNDS[dtype]
-        return Tabulated(self.value, float32s(np.arange(low, high + 1) - q.zero_point) * float32s(q.scale[0]), self.name)
+        with np.errstate(over="ignore"):
+            reals = float32s(np.arange(low, high + 1) - q.zero_point) * float32s(q.scale[0])
+        return Tabulated(self.value, reals, self.name)
 
 
 @dataclass
@@ -83,19 +99,25 @@ class Tabulated(Real):
     def shape(self) -> Shape:  # type: ignore[override]
         return self.source.type.shape
 
-    def at(self, e: Emitter, target: Target, output: str = "") -> Value:
+    def codes(self, target: Target) -> Codes:
+        """The results, quantized; what is not a number becomes the zero point."""
         require_one_scale(target)
-        low, high = BOUNDS[target.dtype]
         like = Codes(np.zeros(256, np.int64), float32s(target.quant.scale), np.array([target.quant.zero_point]), None)
-        codes = quantized(self.results, like, target.dtype, low, high)
+        results = np.nan_to_num(self.results, nan=0.0, posinf=np.inf, neginf=-np.inf)
+        return quantized(results, like, target.dtype, *BOUNDS[target.dtype])
+
+    def at(self, e: Emitter, target: Target, output: str = "") -> Value:
+        if np.isnan(self.results).any():
+            e.report.choose(f"{self.name}: is not a number for some integers; the result for them is the zero point")
+        codes = self.codes(target)
         table = e.constant(f"{output or self.name}.table", codes.integers, None)
         first = BOUNDS[self.source.type.dtype][0]
         y = e.node("Lookup", self.source, table, name=self.name, output=output, quant=target.quant, low=first)
         e.peaks[y.name] = int(np.abs(codes.centred()).max())
         return y
 
-    def integers(self, e: Emitter) -> Value:
-        largest = float(np.abs(self.results).max())
+    def own(self, e: Emitter) -> Value:
+        largest = float(np.nanmax(np.abs(self.results)))
         if not np.isfinite(largest):
             raise GraphError("its results must be finite for every input, but found infinity or NaN")
         scale = dyadic.float32(max(largest / (2**15 - 1), 2.0**-100))
@@ -123,10 +145,10 @@ class Known(Real):
         codes = quantized(self.constant.array, like, target.dtype, *BOUNDS[target.dtype])
         return e.constant(output or self.name, codes.integers, q)
 
-    def integers(self, e: Emitter) -> Value:
+    def own(self, e: Emitter) -> Value:
         codes = self.constant.codes
         if codes is None:
-            return self.fine(e, "int32", 2**30)
+            return self.fine(e, "int32", 2**24)
         scale = codes.scale.reshape(-1)
         quant = Quant(tuple(scale.tolist()), axis=codes.axis if scale.size > 1 else None)
         return e.constant(self.name, narrowest(codes.centred()), quant)

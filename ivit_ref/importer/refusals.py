@@ -14,7 +14,6 @@ REFUSALS: dict[str, str] = {
     "DynamicQuantizeLinear": DYNAMIC,
     MS + "DynamicQuantizeMatMul": DYNAMIC,
     MS + "DynamicQuantizeLSTM": DYNAMIC,
-    MS + "MatMulIntegerToFloat": DYNAMIC,
     MS + "MatMulNBits": WEIGHTS_ONLY,
     MS + "MatMulBnb4": WEIGHTS_ONLY,
     MS + "MatMulFpQ4": WEIGHTS_ONLY,

@@ -19,7 +19,9 @@ from ivit_ref.ir import Array
 from ivit_ref.onnx_types import ONNX_DTYPES, text
 
 LARGEST_RANK = 32
+MOST = 2**31
 OPSETS = (7, 28)
+DTYPES: dict[int, str] = {number: name for name, number in ONNX_DTYPES.items()}
 ARRAYS = frozenset((*ONNX_DTYPES.values(), TensorProto.DOUBLE, TensorProto.UINT32, TensorProto.UINT64))
 """Element types that constants may have; what else there is (float16, 4 bits) is refused where it is used."""
 
@@ -29,6 +31,11 @@ class Foreign:
     """A constant of an element type that no integer graph has; refused by the node that reads it."""
 
     dtype: str
+
+
+def printable(name: str) -> str:
+    """A name of a stranger, as it may go into a message."""
+    return "".join(c if c.isprintable() else "?" for c in name)
 
 
 def instead(dtype: str) -> str:
@@ -87,11 +94,11 @@ class Edge:
 
 @dataclass
 class Source:
-    """The graph of a model."""
+    """The graph of a model; its outputs with the element types that it declares."""
 
     name: str
     inputs: list[Edge]
-    outputs: list[str]
+    outputs: dict[str, str]
     constants: dict[str, Array | Foreign]
     ops: list[Op]
     opset: int
@@ -117,7 +124,7 @@ def read_model(model: ModelProto, dims: Mapping[str, int]) -> Source:
     inputs = _inputs(model, constants, dims)
     nodes = _named([_op(node, versions, place) for place, node in enumerate(proto.node)])
     ops = _ordered(nodes, {*constants, *(e.name for e in inputs)})
-    outputs = [text(o.name, "the name of an output") for o in proto.output]
+    outputs = {text(o.name, "the name of an output"): DTYPES.get(o.type.tensor_type.elem_type, "") for o in proto.output}
     known = {*constants, *(e.name for e in inputs), *(name for op in ops for name in op.outputs)}
     for name in outputs:
         if name not in known:
@@ -173,7 +180,12 @@ def _inputs(model: ModelProto, constants: Mapping[str, object], dims: Mapping[st
         example = ", ".join(f"{name}=1" for name in unbound)
         must = f"every axis of its inputs must have a length: give {example} to load(), or --dims {example.replace(', ', ' ')}"
         raise GraphError(f"{must}, but found unbound {', '.join(unbound)}")
-    bound = {n: tuple(dims[d] if isinstance(d, str) else d for d in shape) for n, shape in shapes.items()}
+    bound: dict[str, tuple[int, ...]] = {
+        n: tuple(dims[d] if isinstance(d, str) else d for d in shape) for n, shape in shapes.items()
+    }
+    for name, shape in bound.items():
+        if prod(shape) > MOST:
+            raise GraphError(f"input {name!r}: must have at most 2**31 elements, but found {list(shape)}")
     return [Edge(info.name, _element_type(info), bound[info.name]) for info in infos]
 
 
@@ -186,16 +198,15 @@ def _shape(info: ValueInfoProto) -> tuple[int | str, ...]:
     for place, d in enumerate(tensor.shape.dim):
         if d.HasField("dim_value") and d.dim_value < 1:
             raise GraphError(f"input {info.name!r}: an axis must have a positive length, but found {d.dim_value}")
-        named = text(d.dim_param, f"an axis of {info.name!r}") or f"{info.name}_{place}"
+        named = printable(text(d.dim_param, f"an axis of {info.name!r}")) or f"{printable(info.name)}_{place}"
         shape.append(d.dim_value if d.HasField("dim_value") else named)
     return tuple(shape)
 
 
 def _element_type(info: ValueInfoProto) -> str:
     number = info.type.tensor_type.elem_type
-    for name, other in ONNX_DTYPES.items():
-        if other == number:
-            return name
+    if number in DTYPES:
+        return DTYPES[number]
     known = TensorProto.DataType.Name(number).lower() if number in TensorProto.DataType.values() else f"type {number}"
     raise GraphError(f"input {info.name!r}: must hold {instead(known)}, but found {known}")
 
@@ -209,7 +220,7 @@ def _op(node: NodeProto, versions: Mapping[str, int], place: int) -> Op:
     attributes = {text(a.name, f"an attribute of node {name!r}"): _attribute(a, name, op_type) for a in node.attribute}
     if not outputs or not outputs[0]:
         raise GraphError(f"node {name!r} ({op_type}): must have an output, but found none")
-    full = f"{domain}::{op_type}" if domain else op_type
+    full = printable(f"{domain}::{op_type}" if domain else op_type)
     return Op(full, inputs, outputs, attributes, name, versions.get(domain, 1))
 
 

@@ -67,11 +67,19 @@ def max_pool(state: Lowering, op: Op) -> Item:
 
 
 def pad(state: Lowering, op: Op) -> Item:
-    """Pad with a constant: the real number is quantized like its neighbours."""
-    real = state.real(op, 0)
+    """Pad with a constant, which is quantized like its neighbours; integers are padded with an integer."""
+    item = state.item(op, 0)
+    value = float(op.get("value", 0.0)) if not op.has(2) else state.constant(op, 2).number()
+    if not isinstance(item, Coded):
+        return _padded(state, op, state.real(op, 0), value)
+    q, dtype = quant_of(item.value), item.value.type.dtype
+    meant = q.scale[0] * (value - q.zero_point)
+    return Coded(_padded(state, op, Held(item.value, op.inputs[0]), meant).at(state.emitter, Target(q, dtype), op.output))
+
+
+def _padded(state: Lowering, op: Op, real: Real, value: float) -> Real:
     shape = list(lengths(real.shape))
     pads = op.ints("pads") or state.lengths(op, 1)
-    value = float(op.get("value", 0.0)) if not op.has(2) else state.constant(op, 2).number()
     axes = tuple(range(len(shape))) if not op.has(3) else state.lengths(op, 3)
     mode = op.get("mode", "constant")
     if mode != "constant" or len(pads) != 2 * len(axes) or min(pads) < 0 or max(pads) > 2**16:

@@ -75,8 +75,10 @@ def _naming(path: str | Path) -> Iterator[None]:
     """Errors that name the file."""
     try:
         yield
-    except (FileError, GraphError) as error:
-        raise type(error)(f"{path}: {error}") from error
+    except FileError as error:
+        raise FileError(f"{path}: {error}") from error
+    except GraphError as error:
+        raise GraphError(f"{path}: {error}") from error
 
 
 def from_model(model: ModelProto) -> Graph:
