@@ -8,6 +8,7 @@ from ivit_ref import ops, profiles
 from ivit_ref.build import GraphBuilder
 from ivit_ref.errors import IvitError
 from ivit_ref.events import Event, EventLog, Listener
+from ivit_ref.importer import Choices
 from ivit_ref.interpreter import Interpreter, run
 from ivit_ref.ir import Constant, Graph, Node, Quant, TensorType, Value
 from ivit_ref.onnx_io import load, save
@@ -16,6 +17,7 @@ from ivit_ref.verify import verify
 __version__ = "0.1.0"
 
 __all__ = [
+    "Choices",
     "Constant",
     "Event",
     "EventLog",
