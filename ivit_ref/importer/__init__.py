@@ -61,7 +61,12 @@ def import_model(
     Raises GraphError, naming the first node that has no exact integer form. With ``strict`` false, such nodes are collected in
     the report, there is no graph if there are any, and a named axis that ``dims`` leave out counts as 1.
     """
-    chosen = choices or Choices()
+    # Numbers of strangers may overflow in float32; what matters is checked to be finite where it becomes integers.
+    with np.errstate(all="ignore"):
+        return _import(model, dims, choices or Choices(), strict=strict)
+
+
+def _import(model: ModelProto, dims: Mapping[str, int], chosen: Choices, *, strict: bool) -> Imported:
     report = Report()
     source = read_model(model, dims if strict else _completed(model, dims, report))
     _require_quantized(source, report, strict=strict)

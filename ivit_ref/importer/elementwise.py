@@ -98,8 +98,7 @@ def multiply(state: Lowering, op: Op) -> Item:
     if op.type == "Div":
         if not isinstance(b, Known):
             return function(state, op)
-        with np.errstate(divide="ignore"):
-            array = np.float32(1) / np.float32(b.constant.array)
+        array = np.float32(1) / np.float32(b.constant.array)
         b = Known(Constant(array), b.name)
     if isinstance(a, Known):
         a, b = b, a

@@ -205,8 +205,7 @@ def _bounds(x: Clipped, target: Target) -> tuple[int, int]:
     """What the bounds are in integers; a negative scale turns them round."""
     require_one_scale(target)
     low, high = BOUNDS[target.dtype]
-    with np.errstate(all="ignore"):
-        steps = np.rint(float32s([x.low, x.high]) / float32s(target.quant.scale[0])) + target.quant.zero_point
+    steps = np.rint(float32s([x.low, x.high]) / float32s(target.quant.scale[0])) + target.quant.zero_point
     if np.isnan(steps).any() or x.low > x.high:
         raise GraphError(f"its bounds must be numbers in order, but found {x.low} and {x.high}")
     first, last = sorted(int(min(max(s, low), high)) for s in steps.tolist())

@@ -126,8 +126,7 @@ def _bias(op: Op, s: Scribe, place: int, scales: tuple[int, int]) -> tuple[Op, s
     arrays = [x for x in found if isinstance(x, np.ndarray) and x.dtype.kind == "f"]
     if len(arrays) != 2:
         raise GraphError(f"its scales must be constants, but found {op.inputs[scales[0]]!r}")
-    with np.errstate(all="ignore"):
-        steps = float32s(arrays[0]).reshape(-1) * float32s(arrays[1]).reshape(-1) * np.float32(op.get("alpha", 1.0))
+    steps = float32s(arrays[0]).reshape(-1) * float32s(arrays[1]).reshape(-1) * np.float32(op.get("alpha", 1.0))
     scale = s.constant("bias_scale", steps)
     return s.make("DequantizeLinear", (op.inputs[place], scale), s.name("bias"), axis=0), s.name("bias")
 

@@ -82,8 +82,7 @@ class Held(Real):
         if dtype not in ("int8", "uint8") or q.axis is not None:
             return None
         low, high = BOUNDS[dtype]
-        with np.errstate(over="ignore"):
-            reals = float32s(np.arange(low, high + 1) - q.zero_point) * float32s(q.scale[0])
+        reals = float32s(np.arange(low, high + 1) - q.zero_point) * float32s(q.scale[0])
         return Tabulated(self.value, reals, self.name)
 
 
