@@ -14,7 +14,7 @@ from ivit_ref.importer.lower import Lowering
 from ivit_ref.importer.pending import Sum
 from ivit_ref.importer.reals import Held, Real, narrowest
 from ivit_ref.importer.source import Op
-from ivit_ref.integers import Ints, from_float, narrow, widen
+from ivit_ref.integers import Ints, Wide, from_float, narrow, widen
 from ivit_ref.ir import Array, Attribute, Quant, Shape, Value
 
 
@@ -54,16 +54,17 @@ class Product(Real):
 
     def _made(self, e: Emitter) -> list[Value]:
         """One, or two where x has 16 bits and one could leave int32: of the upper and of the lower part of x."""
-        if self._bound(e.peak(self.x)) <= INT32 or e.peak(self.x) <= 255:
+        if e.peak(self.x) <= 255 or int(self._sums().max()) * e.peak(self.x) <= INT32:
             return [self._accumulator(e, self.x, self.name, self.bias)]
         upper, lower = in_two_parts(e, self.x, self.name)
         names = f"{self.name}.upper_product", f"{self.name}.lower_product"
         return [self._accumulator(e, upper, names[0], None), self._accumulator(e, lower, names[1], self.bias)]
 
-    def _bound(self, peak: int) -> int:
-        """The largest sum of products, whatever x is."""
+    def _sums(self) -> Wide:
+        """What the weights of each output add up to in magnitude: times the peak of x, a bound of its products' sum."""
         w = self.weight.integers
-        return peak * int(np.abs(widen(w)).reshape(len(w), -1).sum(axis=1).max())
+        sums: Wide = np.abs(widen(w)).reshape(len(w), -1).sum(axis=1)
+        return sums
 
     def _accumulator(self, e: Emitter, x: Value, name: str, bias: Constant | None) -> Value:
         w = self.weight
@@ -73,7 +74,7 @@ class Product(Real):
         integers = _bias(bias, np.asarray(steps, np.float64), len(w.integers))
         biases = e.constant(f"{name}.bias", integers, Quant(steps, axis=0 if len(steps) > 1 else None))
         y = e.node(self.op, x, weights, biases, name=name, how=self.geometry)
-        return e.bounded(y, self._bound(e.peak(x)) + int(np.abs(widen(integers)).max()))
+        return e.bounded(y, int((self._sums() * e.peak(x) + np.abs(widen(integers))).max()))
 
 
 def _bias(constant: Constant | None, steps: Array, outputs: int) -> Ints:
