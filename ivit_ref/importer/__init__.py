@@ -140,7 +140,7 @@ def _declared(lowering: Lowering, edge: Edge, ops: list[Op]) -> Quant:
     for op in ops:
         if not op.inputs or op.inputs[0] not in names:
             continue
-        if op.type in movement.RULES or op.type in ("Identity", "Clip", "MaxPool"):
+        if op.type in movement.RULES or op.type in ("Identity", "Clip", "MaxPool", "Pad"):
             names.update(op.outputs)
         arrays = [x.array if isinstance(x, Constant) else None for x in map(lowering.items.get, op.inputs)]
         if op.type == "DequantizeLinear" and len(arrays) > 1 and arrays[1] is not None and arrays[1].size == 1:

@@ -40,6 +40,8 @@ MALFORMATIONS = (ValueError, TypeError, IndexError, KeyError, OverflowError, Zer
 
 def explained(error: Exception) -> str:
     """What an error says, in a line."""
+    if isinstance(error, RecursionError):
+        return "it must not end a chain of a thousand operators that are not quantized, but found a longer one"
     text = " ".join(str(error).split())
     return text if isinstance(error, IvitError) else f"it must be well-formed, but {text or type(error).__name__}"
 
