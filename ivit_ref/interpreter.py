@@ -35,6 +35,8 @@ class Interpreter:
     ) -> None:
         if engine not in get_args(Engine):
             raise InputError(f"engine: must be 'spec' or 'fast', but found {engine!r}")
+        if not isinstance(graph, Graph):
+            raise InputError(f"graph: must be a Graph (see: ivit_ref.load), but found {type(graph).__name__}")
         verify(graph)
         self.graph = graph
         self.listeners = tuple(listeners)

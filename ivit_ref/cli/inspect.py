@@ -8,9 +8,11 @@ from typing import Any
 
 from ivit_ref.cli.common import Commands, add_import, add_json, add_profile, choices_of, dims_of, load_graph, report, table
 from ivit_ref.importer import Choices, Imported
+from ivit_ref.importer.choices import Entry
 from ivit_ref.onnx_io import examine, is_native, load, read
 from ivit_ref.text import format_graph, graph_facts
 
+NOT_REACHED = "not reached"
 SHOWN = 20
 """How many chosen scales are shown."""
 
@@ -62,14 +64,22 @@ def _facts(path: str, found: Imported) -> dict[str, Any]:
 
 def _text(path: str, found: Imported) -> str:
     entries, refused = found.report.entries.values(), found.report.refused
-    verdict = f"{len(refused)} are refused" if refused else "every node has an integer form"
+    beyond = sum(e.note.startswith(NOT_REACHED) for e in entries)
+    verdict = f"{len(refused)} refused, {beyond} not reached" if refused else "every node has an integer form"
     rows = [("model", f"{path}: {len(entries)} nodes, {verdict}")]
-    groups = Counter((e.type, ", ".join(Counter(e.operators)) or e.note) for e in entries if not e.refused)
+    rows += [("refused", f"node {e.name!r} ({e.type}): {e.refused}") for e in refused]
+    rows += [("refused", found.report.unmade)] if found.report.unmade else []
+    groups = Counter((e.type, _became(e)) for e in entries if not e.refused)
     rows += [(f"{n} {type_}", becomes) for (type_, becomes), n in sorted(groups.items())]
     chosen = found.report.chosen
     rows += [("chosen", line) for line in chosen[:SHOWN]]
     if len(chosen) > SHOWN:
         rows.append(("chosen", f"and {len(chosen) - SHOWN} more (see: --json)"))
-    rows += [("refused", f"node {e.name!r} ({e.type}): {e.refused}") for e in refused]
-    rows += [("refused", found.report.unmade)] if found.report.unmade else []
     return table(rows)
+
+
+def _became(entry: Entry) -> str:
+    """The operators of a node, or why there are none."""
+    if entry.note.startswith(NOT_REACHED):
+        return NOT_REACHED
+    return ", ".join(Counter(entry.operators)) or entry.note

@@ -98,8 +98,12 @@ def _count_and_batch(graph: Graph, inputs: Mapping[str, Array]) -> tuple[int, in
     leading = {v.type.shape[:1] for v in (*graph.inputs, *(graph.values[name] for name in graph.outputs))}
     dim = min(leading, key=str)[0] if len(leading) == 1 and leading != {()} else None
     batch = BATCH if isinstance(dim, str) else dim or count
-    if count == 0 or (isinstance(dim, int) and count % dim):
+    if count == 0:
         check_inputs(graph, inputs)
+    if isinstance(dim, int) and count % dim:
+        raise InputError(
+            f"inputs: must be a multiple of the {dim} that the graph takes at once (see: --dims), but found {count}"
+        )
     return count, batch
 
 

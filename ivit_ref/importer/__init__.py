@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import ModelProto
 
-from ivit_ref.errors import GraphError, IvitError
+from ivit_ref.errors import GraphError, InputError, IvitError
 from ivit_ref.importer import edges, elementwise, ivit, linear, movement, nonlinear, qonnx, windows
 from ivit_ref.importer.choices import Choices, Report
 from ivit_ref.importer.constants import Constant
@@ -61,6 +61,8 @@ def import_model(
     Raises GraphError, naming the first node that has no exact integer form. With ``strict`` false, such nodes are collected in
     the report, there is no graph if there are any, and a named axis that ``dims`` leave out counts as 1.
     """
+    if choices is not None and not isinstance(choices, Choices):
+        raise InputError(f"choices: must be ivit_ref.Choices(...), but found {choices!r}")
     # Numbers of strangers may overflow in float32; what matters is checked to be finite where it becomes integers.
     with np.errstate(all="ignore"):
         return _import(model, dims, choices or Choices(), strict=strict)

@@ -172,7 +172,8 @@ def _inputs(model: ModelProto, constants: Mapping[str, object], dims: Mapping[st
     names = named_axes(model)
     for name, length in dims.items():
         if name not in names:
-            raise GraphError(f"a dimension must be one of {', '.join(names) or 'none'}, but found {name!r}")
+            must = f"must be one of {', '.join(names)}" if names else "must be left out, since every axis has a length already"
+            raise GraphError(f"a dimension {must}, but found {name!r}")
         if type(length) is not int or not 1 <= length < 2**31:
             raise GraphError(f"the dimension {name} must be a positive length, but found {length!r}")
     unbound = [name for name in names if name not in dims]
