@@ -30,6 +30,7 @@ Capture: TypeAlias = pytest.CaptureFixture[str]
 
 ROOT = Path(__file__).parents[2]
 GRAPH = ROOT / "graphs" / "digits_vit.onnx"
+QUANTIZED = ROOT / "graphs" / "quantized" / "digits_batch_qdq_u8.onnx"
 CHECKPOINT = ROOT / "graphs" / "digits_vit.npz"
 COUNT = 20
 
@@ -474,6 +475,10 @@ BAD: dict[str, tuple[Bad, str]] = {
     "an unknown operator": (lambda f: run_graph(f, foreign_model("Softplus", "ai.ivit")), "ai.ivit::Softplus"),
     "no images": (lambda f: ["run", GRAPH, "--images", f / "none.npz", "--out", f / "out.npz"], "none.npz: must be a file"),
     "text for images": (lambda f: ["run", GRAPH, "--images", ROOT / "README.md"], "must be an .npz archive"),
+    "images that no batch of 7 divides": (
+        lambda f: ["run", QUANTIZED, "--dims", "N=7", "--images", ROOT / "graphs" / "digits_test.npz"],
+        "must be a multiple of the 7 that the graph takes at once (see: --dims), but found 450",
+    ),
     "no array of images": (lambda f: run_on(f, images=None), "'images'"),
     "images in float64": (lambda f: run_on(f, images=np.zeros((COUNT, 1, 8, 8))), "must be float32, but found float64"),
     "images in int8": (lambda f: run_on(f, images=np.zeros((COUNT, 1, 8, 8), np.int8)), "must be float32, but found int8"),

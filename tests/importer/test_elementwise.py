@@ -313,6 +313,18 @@ def test_functions_that_are_not_defined_everywhere(operator: str) -> None:
     agreed(proto, {"x": x}, real, Y, extra=2.0**-14)
 
 
+def test_what_is_not_a_number_becomes_the_zero_point_and_is_told() -> None:
+    x = np.arange(-128, 0, dtype=np.int8)[None]
+    proto = model(
+        "(int8[1,128] x) => (int8 y)",
+        f"d = DequantizeLinear(x, xs, xz) r = Sqrt(d) {OUT}",
+        {**SYMMETRIC.constants("x"), **Y.constants("y")},
+    )
+    found = imported(proto, {"x": x})
+    assert (found.y == Y.zero_point).all()
+    assert ["not a number" in line for line in found.report.chosen] == [True]
+
+
 @pytest.mark.parametrize("nodes", ["r = Gelu(d)", "v = Div(d, root) e = Erf(v) a = Add(e, one) m = Mul(d, a) r = Mul(m, half)"])
 def test_gelu_as_a_table(nodes: str) -> None:
     """With gelu="lookup" it is one table more; written out it multiplies x by a table of x / sqrt(2), within a step."""

@@ -294,3 +294,16 @@ def test_quantization_of_16_bits_in_the_older_domain() -> None:
     body = "d = com.microsoft.DequantizeLinear(x, xs, xz) r = Relu(d) y = com.microsoft.QuantizeLinear(r, ys, yz)"
     proto = model(f"(int16[1,{x.size}] x) => (uint16 y)", body, {**q.constants("x"), **y.constants("y")}, 17)
     agreed(proto, {"x": x}, np.maximum(q.real(x), 0), y)
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.5, 3.0])
+def test_a_bias_in_other_steps_than_the_accumulator(factor: float) -> None:
+    """Its real numbers count, not its integers."""
+    rng = np.random.default_rng(int(10 * factor))
+    x, w, b = codes(rng, (6, 5), "int8"), codes(rng, (5, 4), "int8"), rng.integers(-9000, 9000, 4).astype("int32")
+    steps = np.float32(X.scale) * np.float32(0.02) * np.float32(factor)
+    body = f"{IN} w = DequantizeLinear(wq, ws) b = DequantizeLinear(bq, bs) r = Gemm(d, w, b) {OUT}"
+    constants = {**X.constants("x"), **Y.constants("y"), "wq": w, "ws": 0.02, "bq": b, "bs": steps}
+    real = matmul(X.real(x), dequantized(w, np.float32(0.02))) + dequantized(b, steps)
+    # The bias is rounded to half a step of the accumulator at most.
+    agreed(model("(int8[6,5] x) => (int8 y)", body, constants), {"x": x}, real, Y, extra=0.5 * X.scale * 0.02 / Y.scale)
