@@ -65,11 +65,23 @@ class Codes:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """Integers whose scales may go along no single axis: each has the number of the channel that it belongs to."""
+
+    integers: Wide
+    dtype: str
+    channels: Wide
+    scale: Reals
+    zero_point: Wide
+
+
+@dataclass(frozen=True)
 class Constant:
-    """An array as ONNX has it, with its codes where it was dequantized."""
+    """An array as ONNX has it, with its codes where it was dequantized; or, while these go along no axis, spread."""
 
     array: Array
     codes: Codes | None = None
+    spread: Spread | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -93,38 +105,36 @@ def fold(op: Op, inputs: list[Constant | None]) -> list[Constant] | None:
     if op.type not in FOLDED or any(x is None and op.has(i) for i, x in enumerate(inputs)):
         return None
     first = inputs[0] if inputs else None
-    if first is not None and first.codes is not None and op.type in MOVING:
-        return _moved(op, inputs)
     arrays = [None if x is None else x.array for x in inputs]
+    if first is not None and op.type in MOVING and (first.codes or first.spread):
+        return _moved(op, first.spread or _spread(first.codes), arrays[1:])
     return [Constant(y) for y in evaluate(op, arrays)]
 
 
-def _moved(op: Op, inputs: list[Constant | None]) -> list[Constant]:
-    """A quantized constant with its elements moved: its integers move with it, and so do the channels they belong to."""
-    first, *others = inputs
-    assert first is not None
-    codes = first.codes
+def _spread(codes: Codes | None) -> Spread:
     assert codes is not None
-    arrays = [None if x is None else x.array for x in others]
-    integers = evaluate(op, [widen(codes.integers), *arrays])
-    if codes.axis is None:
-        moved = [replace(codes, integers=narrow(y, dtype_of(codes))) for y in integers]
-        return [Constant(c.real(), c) for c in moved]
-    channels = np.broadcast_to(codes.along(np.arange(codes.scale.size)), first.shape)
-    return [_rescaled(codes, y, c) for y, c in zip(integers, evaluate(op, [channels, *arrays]), strict=True)]
-
-
-def _rescaled(codes: Codes, integers: Array, channels: Array) -> Constant:
-    """Integers with the scale of the channel that each belongs to; codes only if the channels go along one axis."""
+    channels = np.broadcast_to(codes.along(np.arange(codes.scale.size)), codes.integers.shape)
     zeros = np.broadcast_to(codes.zero_point, codes.scale.shape)
-    real = Constant(float32s(integers - zeros[channels]) * codes.scale[channels])
-    for axis in range(channels.ndim):
-        row = np.moveaxis(channels, axis, 0).reshape(channels.shape[axis], -1)
-        if row.size and (row == row[:, :1]).all():
-            order = row[:, 0]
-            moved = Codes(narrow(integers, dtype_of(codes)), codes.scale[order], zeros[order], axis)
-            return replace(real, codes=moved)
-    return real
+    return Spread(widen(codes.integers), dtype_of(codes), channels, codes.scale, zeros)
+
+
+def _moved(op: Op, x: Spread, arrays: list[Array | None]) -> list[Constant]:
+    """A quantized constant with its elements moved: its integers move, and so do the channels that they belong to."""
+    pairs = zip(evaluate(op, [x.integers, *arrays]), evaluate(op, [x.channels, *arrays]), strict=True)
+    return [_along_an_axis(replace(x, integers=integers, channels=channels)) for integers, channels in pairs]
+
+
+def _along_an_axis(x: Spread) -> Constant:
+    """The constant, with codes if its channels go along one axis or are all the same."""
+    real = float32s(x.integers - x.zero_point[x.channels]) * x.scale[x.channels]
+    for axis in (None, *range(x.channels.ndim)):
+        rows = (
+            x.channels.reshape(1, -1) if axis is None else np.moveaxis(x.channels, axis, 0).reshape(x.channels.shape[axis], -1)
+        )
+        if rows.size and (rows == rows[:, :1]).all():
+            order = rows[:, 0]
+            return Constant(real, Codes(narrow(x.integers, x.dtype), x.scale[order], x.zero_point[order], axis))
+    return Constant(real, spread=x)
 
 
 def evaluate(op: Op, arrays: list[Array | None]) -> list[Array]:
