@@ -162,13 +162,11 @@ class Body:
         return self.floor_divide(x, 1 << k)
 
     def digits(self, x: Sym, bits: int, dtypes: Sequence[str]) -> list[tuple[Sym, int]]:
-        """``x`` as digits of so many bits, each with what its place is worth; the last one keeps the sign."""
+        """``x`` as digits of so many bits, the lowest first, each with what its place is worth; modulo what they hold."""
         rest, found = self.widen(x), []
         for place, dtype in enumerate(dtypes):
-            last = place == len(dtypes) - 1
-            digit = rest if last else self.emit("Mod", rest, 1 << bits)
-            found.append((self.cast(digit, dtype), 1 << (bits * place)))
-            rest = rest if last else self.shift_right(rest, bits)
+            found.append((self.cast(self.emit("Mod", rest, 1 << bits), dtype), 1 << (bits * place)))
+            rest = self.shift_right(rest, bits)
         return found
 
     def floor_scale(self, x: Sym, e: Sym, largest_exponent: Sym) -> Sym:

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 Pair = tuple[int, ...]
 
+SIGN = 8
+"""What keeps the third digit of a 16-bit weight positive: in its place 2**12 it is worth 2**15."""
+
 
 def infer(
     x: TensorType, weight: TensorType, bias: TensorType, *, strides: Pair, pads: Pair, dilations: Pair, group: int
@@ -71,13 +74,15 @@ def quant(quants: Sequence[Quant | None], types: Sequence[TensorType], attribute
 
 
 def onnx_body(b: Body, x: Sym, weight: Sym, bias: Sym) -> Sym:
-    # ConvInteger takes 8 bits, and may saturate sums of two products on processors without VNNI: x goes in as four
-    # digits of 8 bits, the weight as three of 6. The digits of 0 are 0, which pads.
+    # ConvInteger takes 8 bits, in some runtimes unsigned ones only, and may saturate sums of two products on processors without
+    # VNNI. So x goes in as four digits of 8 bits (products count modulo 2**32), the weight as three of 6, the last of which
+    # has the sign and is kept positive by a zero point. The digits of 0 are 0, which pads.
     geometry = {name: Ref(name) for name in ("strides", "pads", "dilations", "group")}
+    zeros = [b.cast(b.ints(n), "uint8") for n in (0, 0, SIGN)]
     y = b.cast(b.ints(0), "int32")
-    for x_digit, x_place in b.digits(x, 8, ("uint8", "uint8", "uint8", "int8")):
-        for w_digit, w_place in b.digits(weight, 6, ("int8", "int8", "int8")):
-            product = b.emit("ConvInteger", x_digit, w_digit, **geometry)
+    for x_digit, x_place in b.digits(x, 8, ("uint8",) * 4):
+        for (w_digit, w_place), zero in zip(b.digits(b.widen(weight) + (SIGN << 12), 6, ("uint8",) * 3), zeros, strict=True):
+            product = b.emit("ConvInteger", x_digit, w_digit, zeros[0], zero, **geometry)
             y = y + product * b.cast(b.ints(x_place * w_place), "int32")
     return y + b.emit("Unsqueeze", bias, b.ints([1, 2]))
 
