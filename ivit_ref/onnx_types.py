@@ -24,6 +24,8 @@ ONNX_DTYPES = {
     "float32": TensorProto.FLOAT,
 }
 
+DTYPE_NAMES: dict[int, str] = {number: name for name, number in ONNX_DTYPES.items()}
+
 BOUNDS_BY_NUMBER = [next((BOUNDS[k] for k, v in ONNX_DTYPES.items() if v == i and k in BOUNDS), (0, 0)) for i in range(8)]
 """Smallest and largest value of the dtype with each ONNX number."""
 
@@ -45,6 +47,11 @@ def attribute_kind(hint: object, name: str) -> AttributeProto.AttributeType:
         return AttributeProto.FLOAT
     is_text = get_origin(hint) is Literal and isinstance(get_args(hint)[0], str)
     return AttributeProto.STRING if is_text and name != "dtype" else AttributeProto.INT
+
+
+def type_name(number: int) -> str:
+    """What ONNX calls an element type, of ours or not."""
+    return TensorProto.DataType.Name(number).lower() if number in TensorProto.DataType.values() else f"type {number}"
 
 
 def text(value: Any, what: str) -> str:

@@ -9,11 +9,13 @@ import sys
 import time
 from typing import Any, TypeAlias, get_args
 
+from onnx import ModelProto
+
 from ivit_ref.errors import InputError
 from ivit_ref.importer import Choices
 from ivit_ref.importer.choices import Gelu, LayerNorm, Softmax
 from ivit_ref.ir import Graph
-from ivit_ref.onnx_io import is_native, load, read
+from ivit_ref.onnx_io import graph_of, is_native, read
 from ivit_ref.profiles import PROFILES
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -52,15 +54,20 @@ def choices_of(args: argparse.Namespace) -> dict[str, str]:
 
 def load_graph(args: argparse.Namespace, path: str) -> Graph:
     """The integer graph of a file: one of our own in the profile that is asked for, or a quantized model, imported."""
+    return asked_for(args, read(path), path)
+
+
+def asked_for(args: argparse.Namespace, model: ModelProto, path: str) -> Graph:
+    """The same for a file that has been read."""
     given = choices_of(args)
-    native = is_native(read(path))
+    native = is_native(model)
     if native and given:
         raise InputError(f"--{next(iter(given))}: is for a model that is imported, but {path} has operators of our own")
     if native:
-        graph = load(path, choices=None, **dims_of(args))
+        graph = graph_of(model, path, choices=None, dims=dims_of(args))
         return graph.with_profile(args.profile) if args.profile else graph
     profile = {"profile": args.profile} if args.profile else {}
-    return load(path, choices=Choices(**given, **profile), **dims_of(args))  # type: ignore[arg-type]
+    return graph_of(model, path, choices=Choices(**given, **profile), dims=dims_of(args))  # type: ignore[arg-type]
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

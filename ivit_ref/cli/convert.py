@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ivit_ref.arrays import same_file
 from ivit_ref.checkpoints import read_state
-from ivit_ref.cli.common import Commands, add_import, add_json, add_profile, choices_of, load_graph, report, table
+from ivit_ref.cli.common import Commands, add_import, add_json, add_profile, asked_for, choices_of, report, table
 from ivit_ref.errors import InputError
 from ivit_ref.ir import Graph
 from ivit_ref.models import vit_graph
@@ -48,11 +48,12 @@ def _rewritten(args: argparse.Namespace) -> Graph:
     for option in ("num_heads", "image_size"):
         if getattr(args, option) is not None:
             raise InputError(f"--{option.replace('_', '-')}: goes with a checkpoint only, but the source is {args.source}")
-    if is_native(read(args.source)):
+    model = read(args.source)
+    if is_native(model):
         if args.profile is None:
             raise InputError(f"--profile: must name the profile to rewrite a graph in, but there is none for {args.source}")
-        return load_graph(args, args.source)
-    return load_graph(args, args.source).with_metadata(source_sha256=_digest(args.source))
+        return asked_for(args, model, args.source)
+    return asked_for(args, model, args.source).with_metadata(source_sha256=_digest(args.source))
 
 
 def _from_checkpoint(args: argparse.Namespace) -> Graph:

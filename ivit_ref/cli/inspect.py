@@ -9,7 +9,7 @@ from typing import Any
 from ivit_ref.cli.common import Commands, add_import, add_json, add_profile, choices_of, dims_of, load_graph, report, table
 from ivit_ref.importer import Choices, Imported
 from ivit_ref.importer.choices import Entry
-from ivit_ref.onnx_io import examine, is_native, load, read
+from ivit_ref.onnx_io import examine, graph_of, is_native, read
 from ivit_ref.text import format_graph, graph_facts
 
 NOT_REACHED = "not reached"
@@ -40,13 +40,14 @@ def command(args: argparse.Namespace) -> int:
 
 
 def _coverage(args: argparse.Namespace) -> int:
-    if is_native(read(args.graph)):
-        graph = load(args.graph, choices=None, **dims_of(args))
+    model = read(args.graph)
+    if is_native(model):
+        graph = graph_of(model, args.graph, choices=None, dims=dims_of(args))
         facts: dict[str, Any] = {"graph": args.graph, "native": True, "nodes": len(graph.nodes), "refused": 0}
         report(args, facts, table([("graph", f"{args.graph}: all {len(graph.nodes)} nodes are operators of ai.ivit")]))
         return 0
     profile = {"profile": args.profile} if args.profile else {}
-    found = examine(args.graph, choices=Choices(**choices_of(args), **profile), **dims_of(args))  # type: ignore[arg-type]
+    found = examine(model, args.graph, choices=Choices(**choices_of(args), **profile), dims=dims_of(args))  # type: ignore[arg-type]
     report(args, _facts(args.graph, found), _text(args.graph, found))
     return 0 if found.graph is not None else 1
 

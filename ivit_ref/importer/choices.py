@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from ivit_ref.errors import InputError
+from ivit_ref.importer.source import printable
 from ivit_ref.profiles import Profile, profile_named
 
 Softmax = Literal["shiftmax", "shiftmax-fine"]
@@ -62,7 +63,7 @@ class Report:
 
     def choose(self, what: str) -> None:
         """A scale, or a meaning, that the source does not give."""
-        line = "".join(c if c.isprintable() else "?" for c in what)
+        line = printable(what)
         if line not in self.chosen:
             self.chosen.append(line)
 

@@ -13,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from ivit_ref.errors import GraphError
 from ivit_ref.importer.source import Foreign, Op
-from ivit_ref.integers import BOUNDS, Ints, Wide, from_float, narrow, saturate, widen
+from ivit_ref.integers import Ints, Wide, from_float, narrow, saturate, widen
 from ivit_ref.ir import Array
 
 Reals = npt.NDArray[np.float32]
@@ -239,9 +239,3 @@ def quantized(array: Array, codes_like: Codes, dtype: str, low: int, high: int) 
 def dtype_of(codes: Codes) -> str:
     """The name of their dtype."""
     return str(codes.integers.dtype)
-
-
-def fits(x: Wide, dtype: str) -> bool:
-    """Whether every element is one of the dtype."""
-    low, high = BOUNDS[dtype]
-    return x.size == 0 or (int(x.min()) >= low and int(x.max()) <= high)

@@ -17,9 +17,8 @@ from ivit_ref.importer.reals import WHOLE, Held, Known, Real, Tabulated, require
 from ivit_ref.importer.source import Op, instead
 from ivit_ref.integers import BOUNDS, widen
 from ivit_ref.ir import Value
-from ivit_ref.onnx_types import ONNX_DTYPES
+from ivit_ref.onnx_types import DTYPE_NAMES, type_name
 
-NAMES = {number: name for name, number in ONNX_DTYPES.items()}
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
 
 
@@ -111,7 +110,7 @@ def meant(state: Lowering, coded: Coded, target: Target, name: str) -> Real:
 def _target(state: Lowering, op: Op, rank: int, given: str = "") -> Target:
     """The quantization of a node with inputs x, scale, zero point; the dtype is that of the integers, where they are given."""
     zero_point = state.array(op, 2, np.zeros(1, np.int64))
-    dtype = given or (str(zero_point.dtype) if op.has(2) else NAMES.get(op.get("output_dtype", 0), "uint8"))
+    dtype = given or (str(zero_point.dtype) if op.has(2) else DTYPE_NAMES.get(op.get("output_dtype", 0), "uint8"))
     if op.has(2) and str(zero_point.dtype) != dtype:
         raise GraphError(f"the zero point must be {dtype} like the integers, but found {zero_point.dtype}")
     return state.target(state.array(op, 1), zero_point, op.get("axis", 1), rank, dtype)
@@ -140,14 +139,14 @@ def cast(state: Lowering, op: Op) -> Item:
     to, item = op.get("to", 0), state.item(op, 0)
     if to in FLOATS:
         return item if isinstance(item, Image) else state.real(op, 0)
-    if to not in NAMES or NAMES[to] not in ("int8", "uint8", "int16", "uint16", "int32"):
-        found = TensorProto.DataType.Name(to).lower() if to in TensorProto.DataType.values() else f"type {to}"
+    if DTYPE_NAMES.get(to) not in ("int8", "uint8", "int16", "uint16", "int32"):
+        found = type_name(to)
         wanted = instead(found) if "float" in found else "float32 or integers of at most 32 bits"
         raise GraphError(f"it must cast to {wanted}, but found {found}")
     real = state.real(op, 0)
     if not _is_whole(state, real):
         raise GraphError("a cast to integers must come after Round or from integers, but found one that truncates")
-    return Coded(real.at(state.emitter, Target(WHOLE, NAMES[to], "half_even"), op.output))
+    return Coded(real.at(state.emitter, Target(WHOLE, DTYPE_NAMES[to], "half_even"), op.output))
 
 
 def _is_whole(state: Lowering, real: Real) -> bool:

@@ -259,6 +259,13 @@ class Emitter:
             raise GraphError(f"it must take at most 2**16 places, but found {len(indices)}")
         return self._moved("Take", v, name, output, axis=axis, indices=tuple(indices))
 
+    def joined(self, parts: Sequence[Value], axis: int, name: str, output: str = "") -> Value:
+        """Values of one meaning, one behind another."""
+        y = parts[0]
+        for n, part in enumerate(parts[1:], 2):
+            y = self.node("Concat", y, part, name=name, output=output if n == len(parts) else "", axis=axis)
+        return y
+
     def _moved(self, op: str, v: Value, name: str, output: str, **attributes: Attribute) -> Value:
         y = self.node(op, v, name=name, output=output, how=attributes)
         self.peaks[y.name] = self.peak(v)

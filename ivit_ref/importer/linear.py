@@ -19,6 +19,7 @@ from ivit_ref.importer.source import Op
 from ivit_ref.importer.windows import window_pads
 from ivit_ref.integers import widen
 from ivit_ref.ir import Attribute, Shape, Value
+from ivit_ref.ops.conv import output_size
 
 
 def matmul(state: Lowering, op: Op) -> Item:
@@ -165,7 +166,7 @@ def _conv(state: Lowering, x: Real, weight: Constant, bias: Constant | None, op:
         raise GraphError(f"strides and dilations must be two positive integers, but found {strides} and {dilations}")
     pads = window_pads(op, shape[2:], kernel[2:], strides, dilations)
     geometry: dict[str, Attribute] = {"strides": strides, "pads": pads, "dilations": dilations, "group": op.get("group", 1)}
-    size = [(shape[2 + i] + pads[i] + pads[i + 2] - dilations[i] * (kernel[2 + i] - 1) - 1) // strides[i] + 1 for i in (0, 1)]
+    size = output_size(shape[2:], kernel[2:], strides, pads, dilations)
     return Product("Conv", value, codes, bias, geometry, op.output, (shape[0], kernel[0], *size), op)
 
 

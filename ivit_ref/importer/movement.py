@@ -244,10 +244,7 @@ def _join_integers(state: Lowering, op: Op, items: list[Item], axis: int) -> Ite
             values.append(item.value)
         else:
             raise GraphError(f"its integers must all be {first.type.dtype} with {first.quant}, but input {i} is not")
-    y = values[0]
-    for n, v in enumerate(values[1:], 2):
-        y = state.emitter.node("Concat", y, v, name=op.output, output=op.output if n == len(values) else "", axis=axis)
-    return Coded(y)
+    return Coded(state.emitter.joined(values, axis, op.output, op.output))
 
 
 def shape(state: Lowering, op: Op) -> Item:

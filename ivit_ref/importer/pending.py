@@ -112,9 +112,7 @@ class Joined(Real):
     def at(self, e: Emitter, target: Target, output: str = "") -> Value:
         require_one_scale(target)
         parts = [part.at(e, target) for part in self.parts]
-        y = parts[0]
-        for n, part in enumerate(parts[1:], 2):
-            y = e.node("Concat", y, part, name=self.name, output=output if n == len(parts) else "", axis=self.axis)
+        y = e.joined(parts, self.axis, self.name, output)
         e.peaks[y.name] = max(map(e.peak, parts))
         return y
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ivit_ref.errors import GraphError
+from ivit_ref.errors import GraphError, IvitError
 from ivit_ref.importer.constants import float32s
+from ivit_ref.importer.emitter import MALFORMATIONS, explained
 from ivit_ref.importer.refusals import DYNAMIC
 from ivit_ref.importer.source import Op
 from ivit_ref.ir import Array
@@ -64,8 +65,8 @@ def rewritten(ops: list[Op], constants: dict[str, Any], opset: int) -> list[Op]:
         rewriting = REWRITINGS.get(op.type)
         try:
             result += [op] if rewriting is None else list(rewriting(op, Scribe(op, constants, opset)))
-        except (GraphError, ValueError, TypeError, IndexError) as error:
-            result.append(replace(op, type=MALFORMED, attributes={"why": " ".join(str(error).split())}))
+        except (IvitError, *MALFORMATIONS) as error:
+            result.append(replace(op, type=MALFORMED, attributes={"why": explained(error)}))
     return result
 
 
@@ -88,11 +89,9 @@ def _qlinear_conv(op: Op, s: Scribe) -> Iterator[Op]:
     first, x = s.dequantized(0, "x")
     second, w = s.dequantized(3, "w", axis=0)
     yield from (first, second)
-    inputs = [x, w]
-    if op.has(8):
-        bias, name = _bias(op, s, 8, (1, 4))
-        yield bias
-        inputs.append(name)
+    biases = _bias(op, s, 8)
+    yield from biases
+    inputs = [x, w, *(b.output for b in biases)]
     if op.get("channels_last", 0):
         yield s.make("Transpose", (x,), s.name("channels_first"), perm=(0, 3, 1, 2))
         inputs[0] = s.name("channels_first")
@@ -109,26 +108,26 @@ def _qgemm(op: Op, s: Scribe) -> Iterator[Op]:
     first, a = s.dequantized(0, "a")
     second, b = s.dequantized(3, "b", axis=0 if op.get("transB", 0) else 1)
     yield from (first, second)
-    inputs = [a, b]
-    if op.has(6):
-        bias, name = _bias(op, s, 6, (1, 4))
-        yield bias
-        inputs.append(name)
+    biases = _bias(op, s, 6)
+    yield from biases
+    inputs = [a, b, *(o.output for o in biases)]
     real = s.name("real") if op.has(7) else op.output
     yield replace(s.make("Gemm", inputs, real), attributes=op.attributes)
     if op.has(7):
         yield s.quantized(real, 7)
 
 
-def _bias(op: Op, s: Scribe, place: int, scales: tuple[int, int]) -> tuple[Op, str]:
-    """An int32 bias in steps of S_x * S_weight, times alpha where the product is."""
-    found = [s.constants.get(op.inputs[i]) for i in scales]
+def _bias(op: Op, s: Scribe, place: int) -> list[Op]:
+    """An int32 bias, if there is one, in steps of S_x * S_weight (inputs 1 and 4), times alpha where the product is."""
+    if not op.has(place):
+        return []
+    found = [s.constants.get(op.inputs[i]) for i in (1, 4)]
     arrays = [x for x in found if isinstance(x, np.ndarray) and x.dtype.kind == "f"]
     if len(arrays) != 2:
-        raise GraphError(f"its scales must be constants, but found {op.inputs[scales[0]]!r}")
+        raise GraphError(f"its scales must be constants, but found {op.inputs[1]!r}")
     steps = float32s(arrays[0]).reshape(-1) * float32s(arrays[1]).reshape(-1) * np.float32(op.get("alpha", 1.0))
     scale = s.constant("bias_scale", steps)
-    return s.make("DequantizeLinear", (op.inputs[place], scale), s.name("bias"), axis=0), s.name("bias")
+    return [s.make("DequantizeLinear", (op.inputs[place], scale), s.name("bias"), axis=0)]
 
 
 def _unary(type_: str, *kept: str) -> Rewriting:

@@ -16,12 +16,11 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoPr
 
 from ivit_ref.errors import FileError, GraphError
 from ivit_ref.ir import Array
-from ivit_ref.onnx_types import ONNX_DTYPES, text
+from ivit_ref.onnx_types import DTYPE_NAMES, ONNX_DTYPES, text, type_name
 
 LARGEST_RANK = 32
 MOST = 2**31
 OPSETS = (7, 28)
-DTYPES: dict[int, str] = {number: name for name, number in ONNX_DTYPES.items()}
 ARRAYS = frozenset((*ONNX_DTYPES.values(), TensorProto.DOUBLE, TensorProto.UINT32, TensorProto.UINT64))
 """Element types that constants may have; what else there is (float16, 4 bits) is refused where it is used."""
 
@@ -124,7 +123,7 @@ def read_model(model: ModelProto, dims: Mapping[str, int]) -> Source:
     inputs = _inputs(model, constants, dims)
     nodes = _named([_op(node, versions, place) for place, node in enumerate(proto.node)])
     ops = _ordered(nodes, {*constants, *(e.name for e in inputs)})
-    outputs = {text(o.name, "the name of an output"): DTYPES.get(o.type.tensor_type.elem_type, "") for o in proto.output}
+    outputs = {text(o.name, "the name of an output"): DTYPE_NAMES.get(o.type.tensor_type.elem_type, "") for o in proto.output}
     known = {*constants, *(e.name for e in inputs), *(name for op in ops for name in op.outputs)}
     for name in outputs:
         if name not in known:
@@ -136,8 +135,7 @@ def read_model(model: ModelProto, dims: Mapping[str, int]) -> Source:
 def array_of(tensor: TensorProto, what: str) -> Array | Foreign:
     """The array of a tensor whose data are exactly what its shape and type claim."""
     if tensor.data_type not in ARRAYS:
-        known = tensor.data_type in TensorProto.DataType.values()
-        return Foreign(TensorProto.DataType.Name(tensor.data_type).lower() if known else f"type {tensor.data_type}")
+        return Foreign(type_name(tensor.data_type))
     if len(tensor.dims) > LARGEST_RANK or any(d < 0 for d in tensor.dims):
         raise GraphError(f"{what}: must have at most {LARGEST_RANK} axes of known lengths, but found {list(tensor.dims)[:40]}")
     count, found = prod(tensor.dims), _numbers(tensor)
@@ -206,10 +204,10 @@ def _shape(info: ValueInfoProto) -> tuple[int | str, ...]:
 
 def _element_type(info: ValueInfoProto) -> str:
     number = info.type.tensor_type.elem_type
-    if number in DTYPES:
-        return DTYPES[number]
-    known = TensorProto.DataType.Name(number).lower() if number in TensorProto.DataType.values() else f"type {number}"
-    raise GraphError(f"input {info.name!r}: must hold {instead(known)}, but found {known}")
+    if number in DTYPE_NAMES:
+        return DTYPE_NAMES[number]
+    found = type_name(number)
+    raise GraphError(f"input {info.name!r}: must hold {instead(found)}, but found {found}")
 
 
 def _op(node: NodeProto, versions: Mapping[str, int], place: int) -> Op:

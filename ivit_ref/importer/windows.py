@@ -15,6 +15,7 @@ from ivit_ref.importer.pending import Joined, Moved
 from ivit_ref.importer.reals import Held, Known, Real, require_one_scale
 from ivit_ref.importer.source import Op
 from ivit_ref.ir import Attribute, Value
+from ivit_ref.ops.conv import output_size
 
 
 def window_pads(
@@ -53,7 +54,7 @@ def max_pool(state: Lowering, op: Op) -> Item:
             rest = shape[2 + i] + pads[i] + pads[i + 2] - dilations[i] * (kernel[i] - 1) - 1
             pads[i + 2] += -rest % strides[i] if -(-rest // strides[i]) * strides[i] < shape[2 + i] + pads[i] else 0
     how: dict[str, Attribute] = {"kernel_shape": kernel, "strides": strides, "pads": tuple(pads), "dilations": dilations}
-    size = [(shape[2 + i] + pads[i] + pads[i + 2] - dilations[i] * (kernel[i] - 1) - 1) // strides[i] + 1 for i in (0, 1)]
+    size = output_size(shape[2:], kernel, strides, tuple(pads), dilations)
 
     def move(v: Value, name: str, output: str) -> Value:
         return state.emitter.node("MaxPool", v, name=name, output=output, how=how)

@@ -13,9 +13,8 @@ from ivit_ref.errors import FileError, GraphError
 from ivit_ref.integers import BOUNDS
 from ivit_ref.ir import Attribute, Constant, Dim, TensorType, Value
 from ivit_ref.onnx_io.quants import quant_of
-from ivit_ref.onnx_types import ONNX_DTYPES, attribute_kind, text
+from ivit_ref.onnx_types import DTYPE_NAMES, attribute_kind, text, type_name
 
-DTYPE_NAMES: dict[int, str] = {number: name for name, number in ONNX_DTYPES.items()}
 LARGEST_RANK = 32
 
 
@@ -29,7 +28,7 @@ def value_of(info: ValueInfoProto) -> Value:
     name = text(info.name, "the name of a value")
     tensor = info.type.tensor_type
     if not info.type.HasField("tensor_type") or tensor.elem_type not in DTYPE_NAMES or not tensor.HasField("shape"):
-        raise GraphError(f"value {name!r}: must be a tensor of known type and rank, but found {_type_name(tensor.elem_type)}")
+        raise GraphError(f"value {name!r}: must be a tensor of known type and rank, but found {type_name(tensor.elem_type)}")
     dims: list[Dim] = [text(d.dim_param, f"a dimension of {name!r}") or int(d.dim_value) for d in tensor.shape.dim]
     type_ = _typed(f"value {name!r}", DTYPE_NAMES[tensor.elem_type], tuple(dims))
     return Value(name, type_, quant_of(name, info.metadata_props))
@@ -40,7 +39,7 @@ def constant_of(tensor: TensorProto) -> Constant:
     name = text(tensor.name, "the name of a constant")
     what = f"constant {name!r}"
     if tensor.data_type not in DTYPE_NAMES:
-        raise GraphError(f"{what}: must hold integers, but found {_type_name(tensor.data_type)}")
+        raise GraphError(f"{what}: must hold integers, but found {type_name(tensor.data_type)}")
     if len(tensor.dims) > LARGEST_RANK or any(d < 1 for d in tensor.dims):
         raise GraphError(
             f"{what}: must have at most {LARGEST_RANK} axes of positive length, but found {list(tensor.dims)[:40]}"
@@ -109,7 +108,3 @@ def _typed(what: str, dtype: str, shape: tuple[Dim, ...]) -> TensorType:
 
 def _again(name: str, found: dict[str, Attribute]) -> str:
     return "again" if name in found else "as well"
-
-
-def _type_name(number: int) -> str:
-    return TensorProto.DataType.Name(number).lower() if number in TensorProto.DataType.values() else f"type {number}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,7 +28,11 @@ def load(path: str | Path, *, choices: Choices | None = None, **dims: int) -> Gr
     stays within the model's folder. Raises FileError for a file that is missing, damaged or not ONNX, GraphError for a model
     that breaks a rule or has no integer form.
     """
-    model = read(path)
+    return graph_of(read(path), path, choices=choices, dims=dims)
+
+
+def graph_of(model: ModelProto, path: str | Path, *, choices: Choices | None, dims: Mapping[str, int]) -> Graph:
+    """What ``load`` makes of a file that has been read."""
     with _naming(path):
         if not is_native(model):
             imported = import_model(model, dims, choices).graph
@@ -40,12 +44,11 @@ def load(path: str | Path, *, choices: Choices | None = None, **dims: int) -> Gr
     return graph.bind(**dims) if dims else graph
 
 
-def examine(path: str | Path, *, choices: Choices | None = None, **dims: int) -> Imported:
-    """What ``load`` would make of a model that is not of our own domain, told node by node, refused ones included.
+def examine(model: ModelProto, path: str | Path, *, choices: Choices | None, dims: Mapping[str, int]) -> Imported:
+    """What ``load`` would make of a file that has been read and is not of our own domain, told node by node.
 
-    A named axis that ``dims`` leave out counts as 1.
+    Refused nodes are told with the others. A named axis that ``dims`` leave out counts as 1.
     """
-    model = read(path)
     with _naming(path):
         return import_model(model, dims, choices, strict=False)
 
