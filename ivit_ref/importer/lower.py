@@ -12,7 +12,8 @@ from ivit_ref import dyadic
 from ivit_ref.errors import GraphError, IvitError
 from ivit_ref.importer.choices import Choices, Report
 from ivit_ref.importer.constants import FOLDED, Constant, fold
-from ivit_ref.importer.emitter import MALFORMATIONS, Emitter, Located, Target, explained, printable, quant_of
+from ivit_ref.importer.emitter import Emitter, Target, printable, quant_of
+from ivit_ref.importer.malformed import MALFORMATIONS, Located, explained
 from ivit_ref.importer.pending import Sum
 from ivit_ref.importer.qoperator import MALFORMED
 from ivit_ref.importer.reals import WHOLE, Held, Known, Move, Real, Tabulated

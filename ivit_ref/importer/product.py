@@ -9,8 +9,9 @@ import numpy as np
 from ivit_ref import dyadic
 from ivit_ref.errors import GraphError, IvitError
 from ivit_ref.importer.constants import Codes, Constant, float32s, quantized
-from ivit_ref.importer.emitter import INT32, MALFORMATIONS, Emitter, Located, Target, explained, quant_of
+from ivit_ref.importer.emitter import INT32, Emitter, Target, quant_of
 from ivit_ref.importer.lower import Lowering
+from ivit_ref.importer.malformed import MALFORMATIONS, Located, explained
 from ivit_ref.importer.pending import Sum
 from ivit_ref.importer.reals import Held, Real, narrowest
 from ivit_ref.importer.source import Op

@@ -14,7 +14,7 @@ import numpy as np
 
 from ivit_ref.errors import GraphError, IvitError
 from ivit_ref.importer.constants import float32s
-from ivit_ref.importer.emitter import MALFORMATIONS, explained
+from ivit_ref.importer.malformed import MALFORMATIONS, explained
 from ivit_ref.importer.refusals import DYNAMIC
 from ivit_ref.importer.source import Op
 from ivit_ref.ir import Array
