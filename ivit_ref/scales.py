@@ -71,6 +71,7 @@ def follow_from_profile(op: str, profile: Profile, attributes: Mapping[str, Attr
         "IntDiv": lambda: profile.int_div(_integer(attributes.get("out_bits", ""))),
         "IntSqrt": profile.int_sqrt,
         "ILayerNorm": profile.i_layer_norm,
+        "ReduceMean": lambda: {"rounding": profile.mean_rounding},
         "Requantize": lambda: {"rounding": profile.rounding},
         "RequantizeAdd": lambda: {"rounding": profile.rounding},
     }

@@ -18,6 +18,7 @@ ACCUMULATORS = ("int8", "uint8", "int16", "int32")
 RESULTS = ("int8", "uint8", "int16", "uint16", "int32")
 EDGES = ("int8", "uint8", "int16", "uint16")
 WEIGHTS = ("int8", "int16")
+MEAN_ROUNDINGS = ("half_even", "half_away", "truncate")
 INTEGERS = ("bool", "int8", "uint8", "int16", "uint16", "int32", "int64")
 
 LARGEST_MULTIPLIER = 2**31 - 1
@@ -303,6 +304,16 @@ def reduce_sums(draw: st.DrawFn) -> Call:
 
 
 @st.composite
+def reduce_means(draw: st.DrawFn) -> Call:
+    dtype, shape = draw(st.sampled_from(ACCUMULATORS)), draw(shapes(1, 4, 4).filter(lambda s: math.prod(s) <= 64))
+    axes = draw(st.lists(st.integers(0, len(shape) - 1), min_size=1, unique=True).map(sorted))
+    # Small numbers, whose means are ties more often.
+    elements = draw(st.sampled_from([values(dtype), st.integers(0 if dtype == "uint8" else -4, 4)]))
+    attributes = {"axes": tuple(axes), "rounding": draw(st.sampled_from(MEAN_ROUNDINGS))}
+    return (filled(draw, dtype, shape, elements),), attributes
+
+
+@st.composite
 def max_pools(draw: st.DrawFn) -> Call:
     dtype = draw(st.sampled_from(["int8", "uint8"]))
     kernel = [draw(st.integers(1, 3)), draw(st.integers(1, 3))]
@@ -334,6 +345,13 @@ def takes(draw: st.DrawFn) -> Call:
     axis = draw(st.integers(0, len(shape) - 1))
     indices = draw(st.lists(st.integers(0, shape[axis] - 1), min_size=1, max_size=5))
     return (filled(draw, dtype, shape),), {"axis": axis, "indices": tuple(indices)}
+
+
+@st.composite
+def rolls(draw: st.DrawFn) -> Call:
+    dtype, shape = draw(st.sampled_from(INTEGERS)), draw(shapes(1, 4, 4).filter(lambda s: math.prod(s) <= 64))
+    axis = draw(st.integers(0, len(shape) - 1))
+    return (filled(draw, dtype, shape),), {"axis": axis, "shift": draw(st.integers(0, shape[axis] - 1))}
 
 
 @st.composite
@@ -402,9 +420,11 @@ CALLS: dict[str, st.SearchStrategy[Call]] = {
     "Mul": muls(),
     "Clip": clips(),
     "ReduceSum": reduce_sums(),
+    "ReduceMean": reduce_means(),
     "MaxPool": max_pools(),
     "Where": wheres(),
     "Take": takes(),
+    "Roll": rolls(),
     "Reshape": reshapes(),
     "Transpose": transposes(),
     "Concat": concats(),

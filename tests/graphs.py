@@ -63,8 +63,8 @@ class Drawing:
 
 
 PASSES_ON = (
-    *("Reshape", "Transpose", "Slice", "Take", "Concat", "Expand"),
-    *("MatMul", "Mul", "Rescale", "ReduceSum"),
+    *("Reshape", "Transpose", "Slice", "Take", "Roll", "Concat", "Expand"),
+    *("MatMul", "Mul", "Rescale", "ReduceSum", "ReduceMean"),
 )
 """Operators whose result has the dtype or the scale of a Shiftmax that they read, which its profile chooses."""
 
@@ -173,6 +173,11 @@ def reduce_sum(d: Drawing, x: Value) -> Value:
     return d.node("ReduceSum", x, axes=tuple(sorted(axes)))
 
 
+def reduce_mean(d: Drawing, x: Value) -> Value:
+    axes = d.draw(st.lists(st.sampled_from(free_axes(x)), min_size=1, unique=True))
+    return d.node("ReduceMean", x, axes=tuple(sorted(axes)))
+
+
 def max_pool(d: Drawing, x: Value) -> Value:
     image = lengths(x.type.shape[2:])
     kernel = [d.draw(st.integers(1, n)) for n in image]
@@ -198,6 +203,12 @@ def take(d: Drawing, x: Value) -> Value:
     axis = d.choose([i for i, n in enumerate(x.type.shape) if known(n)])
     (length,) = lengths((x.type.shape[axis],))
     return d.node("Take", x, axis=axis, indices=tuple(d.draw(st.lists(st.integers(0, length - 1), min_size=1, max_size=4))))
+
+
+def roll(d: Drawing, x: Value) -> Value:
+    axis = d.choose([i for i, n in enumerate(x.type.shape) if known(n)])
+    (length,) = lengths((x.type.shape[axis],))
+    return d.node("Roll", x, axis=axis, shift=d.draw(st.integers(0, length - 1)))
 
 
 def matmul(d: Drawing, x: Value) -> Value:
@@ -335,9 +346,11 @@ STEPS: dict[Step, Applies] = {
     mul: lambda d, x: x.type.dtype in NARROW and is_plain(x),
     clip: lambda d, x: x.type.dtype in ACCUMULATORS and x.name not in d.profiled,
     reduce_sum: lambda d, x: x.type.dtype in ACCUMULATORS and (x.quant is None or is_symmetric(x)) and bool(free_axes(x)),
+    reduce_mean: lambda d, x: x.type.dtype in ACCUMULATORS and (x.quant is None or is_symmetric(x)) and bool(free_axes(x)),
     max_pool: lambda d, x: is_image(x) and x.name not in d.profiled,
     where: lambda d, x: x.name not in d.profiled and (x.quant is None or x.quant.axis is None),
     take: lambda d, x: any(known(n) for n in x.type.shape),
+    roll: lambda d, x: any(known(n) for n in x.type.shape),
     dequantize: lambda d, x: x.type.dtype in (*ACCUMULATORS, "uint16"),
 }
 

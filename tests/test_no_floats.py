@@ -47,6 +47,7 @@ PROFILED: dict[str, Callable[[Profile], dict[str, Any]]] = {
     "ShiftGELU": lambda p: p.shift_gelu(0.05),
     "IntSqrt": lambda p: p.int_sqrt(),
     "ILayerNorm": lambda p: p.i_layer_norm(),
+    "ReduceMean": lambda p: {"rounding": p.mean_rounding},
     "Requantize": lambda p: {"rounding": p.rounding},
     "RequantizeAdd": lambda p: {"rounding": p.rounding},
 }
@@ -236,10 +237,12 @@ ROWS: dict[str, tuple[Array, ...]] = {
     "ShiftGELU": (np.array([[0, -1, -100], [7, -128, 127]], np.int8),),
     "IntSqrt": (np.array([0, 1, 2**15 + 3, 2**31 - 1]),),
     "ILayerNorm": (np.array([[0, -1, -100], [7, -128, 32767]], np.int16), np.array([5, -6, 7], np.int32)),
+    "ReduceMean": (np.array([[0, -1, -100], [7, -128, 127]], np.int8),),
     "Requantize": (np.array([[0, -1, -100], [7, -128, 127]], np.int8),),
     "RequantizeAdd": (np.array([[0, -1, -100]], np.int8), np.array([[7, -128, 127]], np.int16)),
 }
 FIXED: dict[str, dict[str, Any]] = {
+    "ReduceMean": {"axes": (0, 1)},
     "Requantize": {"multiplier": (3, 5, -7), "shift": (2, 1, 3), "axis": 1, "zero_point": 1, "dtype": "int8"},
     "RequantizeAdd": {
         "a_multiplier": (3,),

@@ -26,6 +26,7 @@ from ivit_ref.ops.lookup import lookup
 from ivit_ref.ops.mul import mul
 from ivit_ref.ops.clip import clip
 from ivit_ref.ops.reduce_sum import reduce_sum
+from ivit_ref.ops.reduce_mean import reduce_mean
 from ivit_ref.ops.max_pool import max_pool
 from ivit_ref.ops.where import where
 
@@ -34,6 +35,7 @@ from ivit_ref.ops.transpose import transpose
 from ivit_ref.ops.concat import concat
 from ivit_ref.ops.slice import slice_
 from ivit_ref.ops.take import take
+from ivit_ref.ops.roll import roll
 from ivit_ref.ops.expand import expand
 
 __all__ = [
@@ -52,11 +54,13 @@ __all__ = [
     "max_pool",
     "mul",
     "quantize",
+    "reduce_mean",
     "reduce_sum",
     "requantize",
     "requantize_add",
     "rescale",
     "reshape",
+    "roll",
     "shift_exp",
     "shift_gelu",
     "shiftmax",

@@ -356,6 +356,20 @@ def reduce_sum_extremes() -> Iterator[Call]:
     yield (np.where(most < 0, 2**31 - 1, most).astype(np.int32),), {"axes": (0, 1)}
 
 
+def reduce_mean_extremes() -> Iterator[Call]:
+    for dtype in ("int8", "uint8", "int16", "int32"):
+        for row in signed_rows(dtype):
+            x = np.resize(row, (2, 3, 4))
+            for rounding, axes in product(("half_even", "half_away", "truncate"), ((0,), (2,), (0, 1), (0, 2), (0, 1, 2))):
+                yield (x,), {"axes": axes, "rounding": rounding}
+    most = np.full((2**11, 2**11), -(2**31), np.int32)
+    most[7] += 2**10
+    for above_half in (0, 1):
+        most[8, 8] += above_half
+        yield (most.copy(),), {"axes": (0, 1), "rounding": "half_even"}
+    yield (np.full_like(most, 2**31 - 1),), {"axes": (0, 1), "rounding": "half_even"}
+
+
 def max_pool_extremes() -> Iterator[Call]:
     """Pads as long as they may be, windows that step over the image, and images of the lowest alone."""
     for dtype in ("int8", "uint8"):
@@ -388,6 +402,7 @@ def movement(name: str) -> Iterator[Call]:
             "Concat": ((x, x[:, :1]), {"axis": 1}),
             "Slice": ((x,), {"axis": 2, "start": 1, "stop": 3}),
             "Take": ((x,), {"axis": 2, "indices": (3, 0, 3, 1, 1)}),
+            "Roll": ((x,), {"axis": 2, "shift": 3}),
             "Expand": ((x, np.zeros((2, 3, 4), bool)), {"axes": (0,)}),
         }[name]
 
@@ -412,9 +427,10 @@ EXTREMES: dict[str, Callable[[], Iterator[Call]]] = {
     "Mul": mul_extremes,
     "Clip": clip_extremes,
     "ReduceSum": reduce_sum_extremes,
+    "ReduceMean": reduce_mean_extremes,
     "MaxPool": max_pool_extremes,
     "Where": where_extremes,
-    **{name: partial(movement, name) for name in ("Reshape", "Transpose", "Concat", "Slice", "Take", "Expand")},
+    **{name: partial(movement, name) for name in ("Reshape", "Transpose", "Concat", "Slice", "Take", "Roll", "Expand")},
 }
 
 STOPPING = {"Shiftmax", "ShiftGELU"}

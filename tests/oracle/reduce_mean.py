@@ -1,0 +1,21 @@
+"""ReduceMean on plain Python ints and nested lists."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import product
+from typing import Any
+
+from tests.oracle.nested import Index, at, build, shape_of
+from tests.oracle.rounding import rounded
+
+
+def reduce_mean(x: Any, *, axes: tuple[int, ...], rounding: str) -> Any:
+    shape = shape_of(x)
+
+    def element(index: Index) -> int:
+        places = product(*(range(n) if i in axes else (index[i],) for i, n in enumerate(shape)))
+        elements = [at(x, place) for place in places]
+        return rounded(Fraction(sum(elements), len(elements)), rounding)
+
+    return build(tuple(1 if i in axes else n for i, n in enumerate(shape)), element)
