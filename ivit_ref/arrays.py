@@ -9,21 +9,23 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from math import prod
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
 from ivit_ref.errors import FileError
 from ivit_ref.ir import Array
 
+T = TypeVar("T")
+
 ALWAYS_ALLOWED = 2**28
 LARGEST_RATIO = 100
 """A file may unpack to 256 MiB, or to a hundred times its own size, whichever is more."""
 
-UNREADABLE = (
+UNREADABLE: tuple[type[Exception], ...] = (
     *(OSError, EOFError, ValueError, TypeError, KeyError, OverflowError, MemoryError, RecursionError, RuntimeError),
     *(SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
 )
@@ -32,31 +34,72 @@ UNREADABLE = (
 NOT_NUMBERS = "holds Python objects, which only a pickle can carry; save plain arrays with numpy.savez"
 
 
+class NpzArrays(Mapping[str, Array]):
+    """The arrays of an ``.npz`` file by name: all headers are checked now, an array is read when asked for, and not kept.
+
+    FileError says what is wrong with the file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = existing(path)
+        with self._telling():
+            self._archive = zipfile.ZipFile(self._path)
+            check_entries(self._path, self._archive.infolist())
+            for entry in self._archive.infolist():
+                self._read(entry, _check_header)
+        self._entries = {entry.filename.removesuffix(".npy"): entry for entry in self._archive.infolist()}
+
+    def __getitem__(self, name: str) -> Array:
+        entry = self._entries[name]
+        with self._telling():
+            return self._read(entry, _read_array)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def _telling(self) -> AbstractContextManager[None]:
+        return telling(self._path, "an .npz archive that numpy.savez wrote")
+
+    def _read(self, entry: zipfile.ZipInfo, read: Callable[[IO[bytes], int, str], T]) -> T:
+        if not entry.filename.endswith(".npy"):
+            raise FileError(f"{self._path}: every entry must be an .npy array, but found {entry.filename!r}")
+        with self._archive.open(entry) as stream:
+            return read(stream, entry.file_size, f"{self._path}: {entry.filename.removesuffix('.npy')!r}")
+
+
 def read_npz(path: str | Path) -> dict[str, Array]:
-    """Every array of an ``.npz`` file by name. FileError says what is wrong with the file."""
-    path = _existing(path)
-    with _telling(path, "an .npz archive that numpy.savez wrote"), zipfile.ZipFile(path) as archive:
-        _check_entries(path, archive.infolist())
-        return {entry.filename.removesuffix(".npy"): _read_entry(archive, entry, path) for entry in archive.infolist()}
+    """Every array of an ``.npz`` file by name."""
+    return dict(NpzArrays(path))
 
 
 def read_npy(path: str | Path) -> Array:
     """The array of an ``.npy`` file."""
-    path = _existing(path)
-    with _telling(path, "an .npy file that numpy.save wrote"), path.open("rb") as stream:
+    path = existing(path)
+    with telling(path, "an .npy file that numpy.save wrote"), path.open("rb") as stream:
         return _read_array(stream, path.stat().st_size, str(path))
 
 
 @contextmanager
-def _telling(path: Path, what: str) -> Iterator[None]:
-    """Everything that reading a damaged file can raise, as one FileError."""
+def telling(path: Path, what: str, also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Everything that reading a damaged file can raise, and ``also`` these, as one FileError of one line."""
     try:
         yield
     except FileError:
         raise
-    except UNREADABLE as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise FileError(f"{path}: must be {what}, but it cannot be read: {reason}") from error
+    except (*UNREADABLE, *also) as error:
+        raise FileError(f"{path}: must be {what}, but it cannot be read: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """Of what an error says, which may quote half a file."""
+    lines = ("".join(c for c in line if c.isprintable()).strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)[:200]
 
 
 def write_npz(path: str | Path, arrays: Mapping[str, Array]) -> None:
@@ -108,14 +151,15 @@ def _write_archive(stream: IO[bytes], arrays: Mapping[str, Array]) -> None:
                 np.lib.format.write_array(entry, arrays[name], allow_pickle=False)
 
 
-def _existing(path: str | Path) -> Path:
+def existing(path: str | Path) -> Path:
+    """The path, if it is a file."""
     path = Path(path)
     if not path.is_file():
         raise FileError(f"{path}: must be a file, but there is {'a folder' if path.is_dir() else 'none'}")
     return path
 
 
-def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
+def check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
     """Each name once, and not more in all than the file's own size makes likely."""
     if len({entry.filename for entry in entries}) < len(entries):
         raise FileError(f"{path}: every array must have a name of its own, but found one twice")
@@ -125,15 +169,15 @@ def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
         raise FileError(f"{path}: must unpack to at most {limit} bytes, but says it holds {unpacked}")
 
 
-def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> Array:
-    if not entry.filename.endswith(".npy"):
-        raise FileError(f"{path}: every entry must be an .npy array, but found {entry.filename!r}")
-    with archive.open(entry) as stream:
-        return _read_array(stream, entry.file_size, f"{path}: {entry.filename.removesuffix('.npy')!r}")
-
-
 def _read_array(stream: IO[bytes], size: int, what: str) -> Array:
     """One array, after its header has been held against the bytes that are there."""
+    _check_header(stream, size, what)
+    stream.seek(0)
+    array: Array = np.lib.format.read_array(stream, allow_pickle=False)
+    return array
+
+
+def _check_header(stream: IO[bytes], size: int, what: str) -> None:
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
@@ -144,6 +188,3 @@ def _read_array(stream: IO[bytes], size: int, what: str) -> Array:
     claimed = prod(shape) * dtype.itemsize
     if claimed != size - stream.tell():
         raise FileError(f"{what}: must hold {claimed} bytes of {dtype}{list(shape)}, but holds {size - stream.tell()}")
-    stream.seek(0)
-    array: Array = np.lib.format.read_array(stream, allow_pickle=False)
-    return array

@@ -22,7 +22,8 @@ class Interpreter:
 
     ``overflow``: a value that leaves its declared width raises IntegerOverflow, or wraps and is an event. ``listeners`` hear
     of nodes and events. ``engine``: ``"spec"`` runs the operators' own NumPy bodies, ``"fast"`` runs faster equals where there
-    are any; both give the same integers and events.
+    are any; both give the same integers and events. ``clash`` runs a graph whose tensors claim scales that their producers do
+    not emit (``rewrite.with_claim``), to show what that does.
     """
 
     def __init__(
@@ -32,17 +33,18 @@ class Interpreter:
         overflow: Overflow = "raise",
         listeners: Sequence[Listener] = (),
         engine: Engine = "fast",
+        clash: bool = False,
     ) -> None:
         if engine not in get_args(Engine):
             raise InputError(f"engine: must be 'spec' or 'fast', but found {engine!r}")
         if not isinstance(graph, Graph):
             raise InputError(f"graph: must be a Graph (see: ivit_ref.load), but found {type(graph).__name__}")
-        verify(graph)
+        verify(graph, clash=clash)
         self.graph = graph
         self.listeners = tuple(listeners)
         self.context = Context(overflow=overflow, emit=self._emit if self.listeners else None)
         self._kernels = {node.op: kernel_of(node.op, engine) for node in graph.nodes}
-        self._last_use = _last_uses(graph)
+        self._last_use = last_uses(graph)
 
     def run(self, inputs: Mapping[str, Array], *, intermediates: bool = False) -> dict[str, Array]:
         """The outputs by name; with ``intermediates``, every tensor that a node makes.
@@ -135,7 +137,7 @@ def _check_result(node: Node, result: Array, dims: Mapping[str, int]) -> None:
         raise IvitError(f"node {node.name!r} ({node.op}): its body must give {wanted}, but gave {found}: a bug of ivit_ref")
 
 
-def _last_uses(graph: Graph) -> dict[int, list[str]]:
+def last_uses(graph: Graph) -> dict[int, list[str]]:
     """For each place in the order of nodes, the values that nothing reads after it."""
     last = {node.output.name: place for place, node in enumerate(graph.nodes)}
     last |= {name: place for place, node in enumerate(graph.nodes) for name in node.inputs}

@@ -10,7 +10,7 @@ The evidence for each value is in ``docs/numerics.md``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ivit_ref import dyadic
@@ -188,6 +188,19 @@ TVM = Profile(
 """zkkli/I-ViT: TVM_benchmark/models/layers.py, on TVM 0.9."""
 
 PROFILES: Mapping[str, Profile] = {p.name: p for p in (PAPER, QAT, TVM, IDEAL)}
+
+SOFTMAX_BITS = "softmax_bits"
+"""The metadata of a model whose Shiftmax has the same bits in every profile, because it was trained with them (Swin: 8)."""
+
+
+def fitted(profile: Profile, metadata: Mapping[str, str]) -> Profile:
+    """The profile for a model of this metadata."""
+    bits = metadata.get(SOFTMAX_BITS)
+    if bits is None:
+        return profile
+    if bits not in ("8", "16"):
+        raise GraphError(f"metadata {SOFTMAX_BITS!r}: must be 8 or 16, but found {bits!r}")
+    return replace(profile, softmax_out_bits=int(bits))
 
 
 def profile_named(profile: str | Profile) -> Profile:

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from ivit_ref.build import make_node
 from ivit_ref.errors import GraphError
-from ivit_ref.ir import Attribute, Graph, Node, Value
-from ivit_ref.profiles import Profile, profile_named
+from ivit_ref.ir import Attribute, Graph, Node, Quant, Value
+from ivit_ref.profiles import Profile, fitted, profile_named
 from ivit_ref.registry import plain
 from ivit_ref.verify import verify
 
@@ -22,7 +22,7 @@ CHANGED = "changed."
 
 def with_profile(graph: Graph, profile: str | Profile) -> Graph:
     """The graph in another profile."""
-    chosen = profile_named(profile)
+    chosen = fitted(profile_named(profile), graph.metadata)
     result = _remade(graph, lambda node: node.attributes, chosen, {**graph.metadata, "profile": chosen.name})
     return replace(result, metadata={k: v for k, v in result.metadata.items() if _still_true(result, k, v)})
 
@@ -63,20 +63,42 @@ def bind(graph: Graph, dims: Mapping[str, int]) -> Graph:
     return _remade(replace(graph, inputs=inputs), lambda node: node.attributes, None, graph.metadata)
 
 
+def with_claim(graph: Graph, op: str, quant: Quant) -> Graph:
+    """The graph in which every ``op`` node claims that its output is worth ``quant``, and its consumers believe it.
+
+    It breaks the edge rule (V4), which is its purpose: ``Interpreter(..., clash=True)`` runs it, nothing else takes it.
+    """
+
+    def claiming(node: Node) -> Node:
+        return replace(node, outputs=(replace(node.output, quant=quant),)) if node.op == op else node
+
+    return _rebuilt(graph, lambda node: node.attributes, None, graph.metadata, claiming)
+
+
 def _remade(
     graph: Graph,
     attributes: Callable[[Node], Mapping[str, Attribute]],
     profile: Profile | None,
     metadata: Mapping[str, str],
 ) -> Graph:
+    result = _rebuilt(graph, attributes, profile, metadata, lambda node: node)
+    verify(result)
+    return result
+
+
+def _rebuilt(
+    graph: Graph,
+    attributes: Callable[[Node], Mapping[str, Attribute]],
+    profile: Profile | None,
+    metadata: Mapping[str, str],
+    finished: Callable[[Node], Node],
+) -> Graph:
     values: dict[str, Value] = {v.name: v for v in graph.inputs} | {c.value.name: c.value for c in graph.constants}
     nodes = []
     for node in graph.nodes:
         inputs = [values[name] for name in node.inputs]
         out = node.output
-        made = make_node(node.op, inputs, node.name, out.quant, attributes(node), profile, out.name)
+        made = finished(make_node(node.op, inputs, node.name, out.quant, attributes(node), profile, out.name))
         values[out.name] = made.output
         nodes.append(made)
-    result = replace(graph, nodes=tuple(nodes), metadata=metadata)
-    verify(result)
-    return result
+    return replace(graph, nodes=tuple(nodes), metadata=metadata)

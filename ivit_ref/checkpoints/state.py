@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from ivit_ref.arrays import read_npz
 from ivit_ref.errors import CheckpointError
 from ivit_ref.integers import BOUNDS, Ints, from_float, narrow
 from ivit_ref.ir import Array
 
-
-def read_state(path: str | Path) -> State:
-    """The state dict of an ``.npz`` file (name -> array)."""
-    return State(read_npz(path), str(path))
+EPSILON = float(np.finfo(np.float32).eps)
+"""The least scale that the release lets be, and what it has for a range that was never seen."""
 
 
 class State:
@@ -76,11 +72,16 @@ class State:
         """One float32 scale per channel; ``signed`` ones (of LayerNorm) may be negative, none may be zero."""
         return self._scales(key, self._array(key), length, signed=signed)
 
-    def depth(self) -> int:
-        """How many ``blocks.<i>.`` there are; they must be numbered from 0 on without a gap."""
-        numbers = {int(m.group(1)) for m in (re.match(r"blocks\.(\d+)\.", key) for key in self.arrays) if m}
+    def has_prefix(self, prefix: str) -> bool:
+        """Whether there is a key that begins so."""
+        return any(key.startswith(prefix) for key in self.arrays)
+
+    def count(self, modules: str) -> int:
+        """How many ``<modules>.<i>.`` there are; they must be numbered from 0 on without a gap."""
+        pattern = re.compile(re.escape(modules) + r"\.(\d{1,6})\.")
+        numbers = {int(m.group(1)) for m in map(pattern.match, self.arrays) if m}
         if not numbers or numbers != set(range(len(numbers))):
-            raise CheckpointError(f"{self.source}: blocks must be numbered from 0 on, but found {sorted(numbers)}")
+            raise CheckpointError(f"{self.source}: {modules} must be numbered from 0 on, but found {sorted(numbers)}")
         return len(numbers)
 
     def _scales(self, key: str, array: Array, length: int, *, signed: bool) -> tuple[float, ...]:

@@ -20,7 +20,7 @@ COMMANDS = (run, inspect, convert, bench, ops)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    args = _parser().parse_args(argv)
+    args = _parsed(argv)
     try:
         status: int = args.command(args)
         print(end="", flush=True)
@@ -43,6 +43,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("ivit-ref: interrupted", file=sys.stderr)
         return 130
+
+
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The options; argparse ends a list of paths at the first option, here they may stand on either side of one."""
+    parser = _parser()
+    args, rest = parser.parse_known_args(argv)
+    if rest and (not hasattr(args, "paths") or any(text.startswith("-") for text in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        args.paths += rest
+    return args
 
 
 class _Parser(argparse.ArgumentParser):

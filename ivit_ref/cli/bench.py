@@ -15,7 +15,7 @@ from ivit_ref.cli.common import Commands, Progress, add_json, report, table
 from ivit_ref.errors import InputError, MissingExtra
 from ivit_ref.interpreter import Interpreter
 from ivit_ref.ir import Array
-from ivit_ref.models import DEIT_TINY, random_vit
+from ivit_ref.models import DEIT_TINY, random_model
 from ivit_ref.models.float_vit import float_vit
 
 PAUSE = 0.1
@@ -36,7 +36,7 @@ def command(args: argparse.Namespace) -> int:
     if not 1 <= args.runs <= 10000:
         raise InputError(f"--runs: must be from 1 to 10000, but found {args.runs}")
     image = np.random.default_rng(0).standard_normal((1, DEIT_TINY.channels, *DEIT_TINY.image), np.float32)
-    interpreter = Interpreter(random_vit(), engine=args.engine)
+    interpreter = Interpreter(random_model(), engine=args.engine)
 
     def integer() -> object:
         return interpreter.run({"image": image})

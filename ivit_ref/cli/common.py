@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 import sys
 import time
+from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
 from onnx import ModelProto
@@ -68,6 +70,15 @@ def asked_for(args: argparse.Namespace, model: ModelProto, path: str) -> Graph:
         return graph.with_profile(args.profile) if args.profile else graph
     profile = {"profile": args.profile} if args.profile else {}
     return graph_of(model, path, choices=Choices(**given, **profile), dims=dims_of(args))  # type: ignore[arg-type]
+
+
+def digest(path: str) -> str:
+    """The SHA-256 of a file, read piece by piece."""
+    total = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while piece := stream.read(2**20):
+            total.update(piece)
+    return total.hexdigest()
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

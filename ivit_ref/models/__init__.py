@@ -1,7 +1,19 @@
 """Graph builders: from the state dict of a model to its integer graph."""
 
-from ivit_ref.models.config import DEIT_TINY, ViTConfig
-from ivit_ref.models.random_vit import random_vit_state
-from ivit_ref.models.vit import random_vit, vit_config, vit_graph
+from ivit_ref.models.config import DEIT_TINY, MODELS, Config, SwinConfig, ViTConfig, model_named
+from ivit_ref.models.graph import model_graph, random_model
+from ivit_ref.models.random_state import random_state
+from ivit_ref.models.recognise import recognise
 
-__all__ = ["DEIT_TINY", "ViTConfig", "random_vit", "random_vit_state", "vit_config", "vit_graph"]
+__all__ = [
+    "DEIT_TINY",
+    "MODELS",
+    "Config",
+    "SwinConfig",
+    "ViTConfig",
+    "model_graph",
+    "model_named",
+    "random_model",
+    "random_state",
+    "recognise",
+]

@@ -15,7 +15,7 @@ from ivit_ref.arrays import read_npz
 from ivit_ref.checkpoints import State, read_state
 from ivit_ref.errors import CheckpointError, GraphError, ScaleError
 from ivit_ref.ir import Graph
-from ivit_ref.models import ViTConfig, random_vit_state, vit_config, vit_graph
+from ivit_ref.models import ViTConfig, model_graph, random_state, recognise
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
@@ -60,6 +60,9 @@ SIZES = ("patch_embed.proj.weight_integer", "pos_embed", "blocks.0.mlp.fc1.weigh
 """Keys whose shapes say what the sizes of the model are: another length there is an error of the others."""
 
 
+UNREAD = {"blocks.0.attn.int_softmax.act_scaling_factor", "blocks.0.mlp.act.act_scaling_factor"}
+"""Keys that the release stores beside them, of scales that follow from others."""
+
 SMALL = ViTConfig((8, 8), (2, 2), channels=1, dim=8, depth=1, heads=HEADS, hidden=12, classes=3)
 
 
@@ -71,11 +74,12 @@ def digits() -> Arrays:
 @pytest.fixture(scope="module")
 def arrays() -> Arrays:
     """A state dict with one small block: the keys in ``FIRST``."""
-    return dict(random_vit_state(SMALL).arrays)
+    return {key: array for key, array in random_state(SMALL).arrays.items() if key not in UNREAD}
 
 
 def converted(arrays: Arrays, heads: int = HEADS, image: tuple[int, int] | None = None) -> Graph:
-    return vit_graph(State(arrays, "some.npz"), heads, image=image)
+    state = State(arrays, "some.npz")
+    return model_graph(state, recognise(state, heads=heads, image=image))
 
 
 def refusal(arrays: Arrays, error: type[Exception] = CheckpointError, **options: Any) -> str:
@@ -119,10 +123,19 @@ def test_one_trace_of_a_qkv_bias_asks_for_all(trace: str, digits: Arrays) -> Non
     assert "qkv.bias_integer'" in message
 
 
-@pytest.mark.parametrize("gone", ["blocks.0.", "blocks.1.", "blocks."])
+@pytest.mark.parametrize("gone", ["blocks.1.", "blocks.2."])
 def test_gaps_in_the_blocks(gone: str, digits: Arrays) -> None:
     message = refusal({key: array for key, array in digits.items() if not key.startswith(gone)})
-    assert "blocks must be numbered from 0 on" in message
+    numbers = [i for i in range(4) if f".{i}." not in gone]
+    assert message == f"some.npz: blocks must be numbered from 0 on, but found {numbers}"
+
+
+@pytest.mark.parametrize("gone", ["blocks.0.", "blocks."])
+def test_no_first_block(gone: str, digits: Arrays) -> None:
+    message = refusal({key: array for key, array in digits.items() if not key.startswith(gone)})
+    must = "must be a ViT (keys blocks.0...) or a Swin (keys layers.0.blocks.0...) of the release"
+    shown = ", ".join(key for key in list(digits)[:4] if not key.startswith(gone))
+    assert message.startswith(f"some.npz: {must}, but found the keys {shown}")
 
 
 def test_a_block_beyond_the_last(digits: Arrays) -> None:
@@ -134,12 +147,15 @@ def test_representation_layer(digits: Arrays) -> None:
     assert "'pre_logits.fc.weight'" in refusal({**digits, "pre_logits.fc.weight": np.zeros((2, 64), np.float32)})
 
 
-def test_small_state_dicts_have_the_keys_of_the_first_block(arrays: Arrays) -> None:
+def test_small_state_dicts_have_the_keys_of_the_first_block(arrays: Arrays, digits: Arrays) -> None:
     assert set(arrays) == set(FIRST)
+    assert set(random_state(SMALL).arrays) == set(FIRST) | UNREAD
+    assert set(digits) > UNREAD
 
 
 def test_no_keys_at_all() -> None:
-    assert "'patch_embed.proj.weight_integer'" in refusal({})
+    must = "must be a ViT (keys blocks.0...) or a Swin (keys layers.0.blocks.0...) of the release"
+    assert refusal({}) == f"some.npz: {must}, but found the keys none"
 
 
 # --- Shapes
@@ -304,7 +320,7 @@ def test_heads_that_do_not_divide(heads: int, arrays: Arrays) -> None:
 
 @pytest.mark.parametrize("heads", [1, 2, 8])
 def test_heads_that_divide(heads: int, arrays: Arrays) -> None:
-    assert vit_config(State(arrays), heads).heads == heads
+    assert recognise(State(arrays), heads=heads).heads == heads
 
 
 @pytest.mark.parametrize("image", [(0, 0), (8, 7), (1, 1), (10, 8), (80, 80)])
@@ -324,15 +340,15 @@ def test_image_that_is_not_square_in_patches(image: tuple[int, int], arrays: Arr
 def test_pixels_of_a_patch_need_not_be_square() -> None:
     """Four patches are two by two, each of them 2 pixels high and 3 wide."""
     config = ViTConfig((4, 6), (2, 3), channels=1, dim=4, depth=1, heads=2, hidden=4, classes=2)
-    assert vit_config(random_vit_state(config), 2) == config
+    assert recognise(random_state(config), heads=2) == config
 
 
 def test_patches_that_are_no_square_ask_for_the_image_size() -> None:
     config = ViTConfig((2, 6), (2, 2), channels=1, dim=4, depth=1, heads=2, hidden=4, classes=2)
-    state = random_vit_state(config)
+    state = random_state(config)
     with pytest.raises(CheckpointError, match="--image-size"):
-        vit_graph(state, 2)
-    assert vit_config(state, 2, (2, 6)) == config
+        recognise(state, heads=2)
+    assert recognise(state, heads=2, image=(2, 6)) == config
 
 
 @pytest.mark.parametrize("tokens", [1, 8, 16])
@@ -379,7 +395,7 @@ REFUSALS: dict[str, Callable[[State], object]] = {
     "here: 'a' must be a single scale, but found shape [1, 2]": lambda s: s.scale("a"),
     "here: 'a' must have 3 scales, but found [1, 2]": lambda s: s.scales("a", 3),
     "here: 'a' must be finite and positive, but found -2.0": lambda s: s.scales("a", 2),
-    "here: blocks must be numbered from 0 on, but found []": lambda s: s.depth(),
+    "here: blocks must be numbered from 0 on, but found []": lambda s: s.count("blocks"),
 }
 
 

@@ -20,7 +20,7 @@ import pytest
 import ivit_ref
 from ivit_ref.cli import main
 from ivit_ref.ir import Graph, Quant
-from ivit_ref.models import ViTConfig, random_vit, random_vit_state, vit_graph
+from ivit_ref.models import ViTConfig, model_graph, random_model, random_state
 from ivit_ref.onnx_io import to_model
 from ivit_ref.profiles import PROFILES
 from ivit_ref.registry import REGISTRY
@@ -32,6 +32,8 @@ ROOT = Path(__file__).parents[2]
 GRAPH = ROOT / "graphs" / "digits_vit.onnx"
 QUANTIZED = ROOT / "graphs" / "quantized" / "digits_batch_qdq_u8.onnx"
 CHECKPOINT = ROOT / "graphs" / "digits_vit.npz"
+SWIN = ROOT / "graphs" / "digits_swin.npz"
+DEIT = "deit_tiny_patch16_224"
 COUNT = 20
 
 SMALL = ViTConfig((4, 6), (2, 2), channels=1, dim=8, depth=1, heads=2, hidden=8, classes=3)
@@ -53,7 +55,7 @@ def images(digits: dict[str, Array], tmp_path: Path) -> Path:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    np.savez(tmp_path / "small.npz", **random_vit_state(SMALL).arrays)
+    np.savez(tmp_path / "small.npz", **random_state(SMALL).arrays)
     return tmp_path / "small.npz"
 
 
@@ -149,7 +151,7 @@ def test_batches_do_not_show(
 ) -> None:
     command("run", GRAPH, "--images", images, "--out", tmp_path / "whole.npz", "--intermediates", "--json")
     whole = facts_of(capsys)
-    monkeypatch.setattr(importlib.import_module("ivit_ref.cli.run"), "BATCH", batch)
+    monkeypatch.setattr(importlib.import_module("ivit_ref.batches"), "BATCH", batch)
     command("run", GRAPH, "--images", images, "--out", tmp_path / "parts.npz", "--intermediates", "--json")
     parts = facts_of(capsys)
     counted = [[{**event, "total": 0} for event in facts["events"]] for facts in (whole, parts)]
@@ -163,7 +165,7 @@ def test_batches_do_not_show(
 @pytest.fixture
 def late_overflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Arguments for a run in batches of two, of which the sixth row leaves the int16 of a LayerNorm's sum."""
-    monkeypatch.setattr(importlib.import_module("ivit_ref.cli.run"), "BATCH", 2)
+    monkeypatch.setattr(importlib.import_module("ivit_ref.batches"), "BATCH", 2)
     g = ivit_ref.GraphBuilder("late", "tvm")
     x = g.input("x", "int16", ("N", 4))
     bias = g.constant("bias", np.zeros(4, np.int32))
@@ -324,7 +326,7 @@ def test_convert_a_checkpoint(checkpoint: Path, tmp_path: Path, capsys: Capture)
     assert facts == {"out": str(out), "name": "small", "nodes": len(graph.nodes), **graph.metadata}
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     assert dict(graph.metadata) == {"heads": "2", "profile": "ideal", "source": "small.npz", "source_sha256": digest}
-    expected = vit_graph(random_vit_state(SMALL), 2, "ideal", image=(4, 6), name="small")
+    expected = model_graph(random_state(SMALL), SMALL, "ideal", name="small")
     assert graph == expected.with_metadata(**graph.metadata)
     assert graph.inputs[0].type.shape == ("N", 1, 4, 6)
 
@@ -344,6 +346,42 @@ def test_convert_depends_on_its_input_only(checkpoint: Path, tmp_path: Path) -> 
     assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
 
 
+@pytest.mark.parametrize("order", ["SOURCE OUT h i", "h i SOURCE OUT", "SOURCE h i OUT", "h SOURCE i OUT", "SOURCE h OUT i"])
+def test_options_stand_on_either_side_of_the_paths(order: str, checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "small.onnx"
+    words: dict[str, Arguments] = {"SOURCE": [checkpoint], "OUT": [out], "h": ["--num-heads", 2], "i": ["--image-size", "4x6"]}
+    assert command("convert", *(word for place in order.split() for word in words[place])) == 0
+    graph = ivit_ref.load(out)
+    assert graph == model_graph(random_state(SMALL), SMALL, name="small").with_metadata(**graph.metadata)
+
+
+def test_convert_a_published_model_with_random_weights(tmp_path: Path, capsys: Capture) -> None:
+    """The options say all: the same seed gives the same bytes, another seed or profile others."""
+    seeds = {"none.onnx": [], "zero.onnx": ["--seed", 0], "one.onnx": ["--seed", 1], "paper.onnx": ["--profile", "paper"]}
+    for name, options in seeds.items():
+        assert command("convert", "--model", DEIT, "--random-weights", *options, tmp_path / name, "--json") == 0
+        facts = facts_of(capsys)
+        assert (facts["model"], facts["heads"], facts["out"]) == (DEIT, "3", str(tmp_path / name))
+    written = {name: (tmp_path / name).read_bytes() for name in seeds}
+    assert written["none.onnx"] == written["zero.onnx"]
+    assert len(set(written.values())) == 3
+    graph = ivit_ref.load(tmp_path / "paper.onnx")
+    assert graph == ivit_ref.load(tmp_path / "none.onnx").with_profile("paper")
+    assert graph.inputs[0].type.shape == ("N", 3, 224, 224)
+    assert graph.values["logits"].type.shape == ("N", 1000)
+
+
+def test_convert_a_published_model_as_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """--model says what the shapes do not: the heads, and the size of an image that is not square."""
+    models = importlib.import_module("ivit_ref.models.config").MODELS
+    monkeypatch.setitem(models, "small", SMALL)
+    np.savez(tmp_path / "small.npz", **random_state(SMALL).arrays)
+    assert command("convert", tmp_path / "small.npz", tmp_path / "small.onnx", "--model", "small", "--json") == 0
+    facts = facts_of(capsys)
+    assert (facts["model"], facts["heads"], facts["source"]) == ("small", "2", "small.npz")
+    assert ivit_ref.load(tmp_path / "small.onnx").inputs[0].type.shape == ("N", 1, 4, 6)
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_convert_a_graph(profile: str, tmp_path: Path, capsys: Capture) -> None:
     assert command("convert", GRAPH, tmp_path / "other.onnx", "--profile", profile, "--json") == 0
@@ -359,7 +397,7 @@ def small_bench(monkeypatch: pytest.MonkeyPatch) -> None:
     """The benchmark on a model of which a run takes no time."""
     bench = importlib.import_module("ivit_ref.cli.bench")
     monkeypatch.setattr(bench, "DEIT_TINY", SMALL)
-    monkeypatch.setattr(bench, "random_vit", lambda: random_vit(SMALL))
+    monkeypatch.setattr(bench, "random_model", lambda: random_model(SMALL))
 
 
 def assert_ordered(spread: dict[str, float]) -> None:
@@ -430,9 +468,13 @@ def run_graph(folder: Path, data: bytes) -> Arguments:
 
 
 def convert_with(folder: Path, *options: object, **arrays: Array | None) -> Arguments:
-    state = {**random_vit_state(SMALL).arrays, **{key.replace("__", "."): array for key, array in arrays.items()}}
+    state = {**random_state(SMALL).arrays, **{key.replace("__", "."): array for key, array in arrays.items()}}
     np.savez(folder / "state.npz", **{key: array for key, array in state.items() if array is not None})
     return ["convert", folder / "state.npz", folder / "out.onnx", *(options or ["--num-heads", 2, "--image-size", "4x6"])]
+
+
+def random_weights(folder: Path, *options: object) -> Arguments:
+    return ["convert", folder / "out.onnx", "--random-weights", "--model", DEIT, *options]
 
 
 def foreign_model(op_type: str, domain: str) -> bytes:
@@ -519,7 +561,23 @@ BAD: dict[str, tuple[Bad, str]] = {
     "the graph for the outputs": (lambda f: [*run_graph(f, GRAPH.read_bytes())[:4], "--out", f / "bad.onnx"], "--out"),
     "a graph to inspect": (lambda f: ["inspect", f / "none.onnx"], "no such file"),
     "an unknown operator to print": (lambda f: ["ops", "Softplus"], "'Softplus'"),
-    "no heads": (lambda f: convert_with(f, "--image-size", "4x6"), "--num-heads: must be given"),
+    "one path to convert": (lambda f: ["convert", f / "a.npz"], "must be given SOURCE and OUT.onnx, but found "),
+    "three paths to convert": (lambda f: [*convert_with(f), f / "b.onnx"], "must be given SOURCE and OUT.onnx, but found "),
+    "a seed alone": (lambda f: [*convert_with(f), "--seed", 3], "--seed: goes with --random-weights only, but found 3"),
+    "random weights of no model": (lambda f: ["convert", f / "out.onnx", "--random-weights"], "--model: must name"),
+    "random weights of an unknown model": (lambda f: random_weights(f, "--model", "vit"), "but found 'vit'"),
+    "random weights of a source": (lambda f: random_weights(f, f / "b.onnx"), "must be given OUT.onnx, but found "),
+    "a negative seed": (lambda f: random_weights(f, "--seed", -1), "--seed: must not be negative, but found -1"),
+    "heads of random weights": (lambda f: random_weights(f, "--num-heads", 3), "--num-heads: goes with another kind"),
+    "an image size of random weights": (lambda f: random_weights(f, "--image-size", "8x8"), "--image-size: goes with another"),
+    "another model": (lambda f: convert_with(f, "--model", "swin_tiny_patch4_window7_224"), "swin_tiny_patch4_window7_224"),
+    "an unknown model": (lambda f: convert_with(f, "--model", "vit"), "but found 'vit'"),
+    "a graph with a model": (
+        lambda f: ["convert", GRAPH, f / "out.onnx", "--profile", "tvm", "--model", DEIT],
+        "--model: goes with another kind of source",
+    ),
+    "heads of a Swin": (lambda f: ["convert", SWIN, f / "out.onnx", "--num-heads", 2], "none must be given, but found 2"),
+    "no heads": (lambda f: convert_with(f, "--image-size", "4x6"), "must be given (see: --num-heads)"),
     "heads that do not divide": (lambda f: convert_with(f, "--num-heads", 3, "--image-size", "4x6"), "must divide"),
     "zero heads": (lambda f: convert_with(f, "--num-heads", 0, "--image-size", "4x6"), "must divide"),
     "no image size": (lambda f: convert_with(f, "--num-heads", 2), "--image-size"),
@@ -535,7 +593,7 @@ BAD: dict[str, tuple[Bad, str]] = {
     "a token beyond float32": (lambda f: convert_with(f, cls_token=np.full((1, 1, 8), 1e300)), "'cls_token'"),
     "a pickled key": (lambda f: convert_with(f, cls_token=pickled()), "pickle"),
     "no checkpoint": (lambda f: ["convert", f / "none.npz", f / "out.onnx", "--num-heads", 4], "none.npz: must be a file"),
-    "text for a checkpoint": (lambda f: ["convert", ROOT / "README.md", f / "out.onnx", "--num-heads", 4], ".npz archive"),
+    "text for a checkpoint": (lambda f: ["convert", ROOT / "README.md", f / "out.onnx", "--num-heads", 4], "must be .npz"),
     "no folder for the graph": (lambda f: ["convert", GRAPH, f / "none" / "out.onnx", "--profile", "tvm"], "can be written"),
     "a graph without a profile": (lambda f: ["convert", GRAPH, f / "out.onnx"], "--profile: must name the profile"),
     "a graph with heads": (lambda f: ["convert", GRAPH, f / "out.onnx", "--profile", "tvm", "--num-heads", 4], "--num-heads"),
@@ -580,7 +638,11 @@ def test_text_under_other_names(suffix: str, tmp_path: Path, capsys: Capture) ->
         ["run", "graph.onnx", "--images", "a.npz", "--profile", "none"],
         ["run", "graph.onnx", "--images", "a.npz", "--engine", "none"],
         ["run", "graph.onnx", "--images", "a.npz", "--overflow", "none"],
-        ["convert", "a.npz"],
+        ["convert"],
+        ["convert", "--random-weights", "--model", "deit_tiny_patch16_224"],
+        ["convert", "a.npz", "out.onnx", "--none"],
+        ["convert", "out.onnx", "--random-weights", "--model", "deit_tiny_patch16_224", "--seed", "1.5"],
+        ["inspect", "a.onnx", "b.onnx"],
         ["convert", "a.npz", "out.onnx", "--num-heads", "two"],
         ["bench", "--runs", "many"],
     ],

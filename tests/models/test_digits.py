@@ -18,11 +18,12 @@ from ivit_ref.arrays import read_npz
 from ivit_ref.checkpoints import State, read_state
 from ivit_ref.cli import main
 from ivit_ref.errors import IntegerOverflow
-from ivit_ref.interpreter import Engine, Interpreter
+from ivit_ref.interpreter import Interpreter
 from ivit_ref.ir import Graph
-from ivit_ref.models import ViTConfig, random_vit_state, vit_config, vit_graph
+from ivit_ref.models import ViTConfig, model_graph, recognise
 from ivit_ref.onnx_io import from_model, to_model
 from ivit_ref.profiles import PROFILES
+from tests.models.helpers import assert_engines_agree, correct, edited, images_of, ties, without_qkv_bias
 from tests.onnx.runtimes import RUNTIMES, assert_same
 from tests.oracle.digits_vit import VisionTransformer
 
@@ -55,7 +56,7 @@ def test_convert_gives_the_committed_bytes(tmp_path: Path) -> None:
 
 
 def test_sizes_are_those_of_the_training() -> None:
-    config = vit_config(read_state(GRAPHS / "digits_vit.npz"), HEADS)
+    config = recognise(read_state(GRAPHS / "digits_vit.npz"), heads=HEADS)
     assert config == ViTConfig((8, 8), (2, 2), channels=1, dim=64, depth=4, heads=4, hidden=256, classes=10)
     assert config.tokens == 17
 
@@ -95,23 +96,7 @@ def test_engines_agree_in_every_tensor(profile: str, digits: Graph, simulation: 
     assert_engines_agree(digits.with_profile(profile), simulation["images"][:16])
 
 
-def assert_engines_agree(graph: Graph, images: Array) -> None:
-    spec, fast = (tensors_of(graph, images, engine) for engine in ("spec", "fast"))
-    assert set(spec) == set(fast) == {node.output.name for node in graph.nodes}
-    for name in spec:
-        assert_same(fast[name], spec[name])
-
-
-def tensors_of(graph: Graph, images: Array, engine: Engine) -> dict[str, Array]:
-    return Interpreter(graph, overflow="wrap", engine=engine).run({"image": images}, intermediates=True)
-
-
 # --- Accuracy on the 450 images that the training did not see
-
-
-def correct(logits: Array, labels: Array) -> float:
-    """Top-1, in percent."""
-    return 100 * float(np.mean(logits.argmax(axis=1) == labels))
 
 
 def test_qat_is_the_simulation_in_integers(digits: Graph, simulation: dict[str, Array]) -> None:
@@ -187,42 +172,8 @@ CONFIGS = {
 }
 
 
-def edited(config: ViTConfig, seed: int) -> dict[str, Array]:
-    """A random state dict, made awkward: gains of either sign, large biases, scales that saturate, embeddings at ties."""
-    rng = np.random.default_rng(seed)
-    arrays = dict(random_vit_state(config, seed).arrays)
-    for key, array in arrays.items():
-        if key.endswith("norm_scaling_factor"):
-            gain = rng.choice([-1, 1], array.shape) * rng.uniform(0.5, 2, array.shape)
-            arrays[key] = np.float32(array * gain)
-            bias = key.replace("norm_scaling_factor", "bias_integer")
-            arrays[bias] = np.float32(rng.integers(-(2**29), 2**29, array.shape) >> rng.integers(0, 29, array.shape))
-        elif key.endswith("act_scaling_factor"):
-            arrays[key] = np.float32(array * 2 ** rng.uniform(-2, 1))
-    for i in range(config.depth):
-        # Where the reciprocal of a step is next to an integer, i0 shows in which precision it was formed.
-        arrays[f"blocks.{i}.attn.qact_attn1.act_scaling_factor"] = np.float32(1 / rng.integers(5, 60))
-        arrays[f"blocks.{i}.mlp.qact_gelu.act_scaling_factor"] = np.float32(1 / (1.702 * rng.integers(5, 60)))
-    for key, step in (("cls_token", "patch_embed.qact"), ("pos_embed", "qact_pos")):
-        arrays[key] = ties(rng, arrays[key].shape, arrays[f"{step}.act_scaling_factor"], 2000)
-    return arrays
-
-
-def ties(rng: np.random.Generator, shape: tuple[int, ...], scale: Array, largest: int) -> Array:
-    """Halves of a step as far as float32 tells: a quotient and a product with the reciprocal round apart there."""
-    return np.float32((rng.integers(-largest, largest, shape) + 0.5) * np.float64(scale))
-
-
-def images_of(config: ViTConfig, scale: Array, seed: int, count: int = 3) -> Array:
-    return ties(np.random.default_rng(seed), (count, config.channels, *config.image), scale, 140)
-
-
-def without_qkv_bias(arrays: dict[str, Array]) -> dict[str, Array]:
-    return {key: array for key, array in arrays.items() if not key.endswith("qkv.bias_integer")}
-
-
 def converted(arrays: dict[str, Array], config: ViTConfig, profile: str = "qat") -> Graph:
-    return vit_graph(State(arrays), config.heads, profile, image=config.image)
+    return model_graph(State(arrays), config, profile)
 
 
 def assert_checkpoint_runs(config: ViTConfig, arrays: dict[str, Array], seed: int) -> None:
@@ -254,7 +205,7 @@ def test_any_checkpoint_equals_the_release(config: ViTConfig, seed: int) -> None
 @pytest.mark.parametrize("edit", [dict, without_qkv_bias])
 def test_checkpoints_of_other_shapes(config: ViTConfig, edit: Callable[[dict[str, Array]], dict[str, Array]]) -> None:
     arrays = edit(edited(config, 7))
-    assert vit_config(State(arrays), config.heads, config.image) == config
+    assert recognise(State(arrays), heads=config.heads, image=config.image) == config
     assert_checkpoint_runs(config, arrays, 7)
 
 

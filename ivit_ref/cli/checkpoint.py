@@ -1,0 +1,65 @@
+"""What the commands that read a checkpoint share: the options for its architecture, and reading it with progress."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from ivit_ref.checkpoints import State, read_state
+from ivit_ref.cli.common import Progress
+from ivit_ref.errors import InputError
+from ivit_ref.ir import Array
+from ivit_ref.models import MODELS, Config, recognise
+
+
+def add_architecture(parser: argparse.ArgumentParser) -> None:
+    """The options for what a state dict does not show."""
+    group = parser.add_argument_group("for a checkpoint")
+    group.add_argument("--model", metavar="NAME", help=f"the published model that it is: {', '.join(MODELS)}")
+    group.add_argument("--num-heads", type=int, metavar="H", help="attention heads of a ViT that is not published")
+    group.add_argument("--image-size", metavar="HxW", help="needed only where the shapes do not show it")
+
+
+def architecture(args: argparse.Namespace, state: State) -> Config:
+    """What the state dict and the options say together."""
+    image = None
+    if args.image_size is not None:
+        match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", args.image_size)
+        if not match:
+            raise InputError(f"--image-size: must be HxW, for example 224x224, but found {args.image_size!r}")
+        image = int(match[1]), int(match[2])
+    return recognise(state, model=args.model, heads=args.num_heads, image=image)
+
+
+@contextmanager
+def opened(path: str) -> Iterator[State]:
+    """The state dict of a file; every array that is asked for moves the progress on."""
+    state = read_state(path)
+    progress = Progress(len(state.arrays), "arrays")
+    try:
+        yield State(_Counting(state.arrays, progress), state.source)
+    finally:
+        progress.close()
+
+
+class _Counting(Mapping[str, Array]):
+    def __init__(self, arrays: Mapping[str, Array], progress: Progress) -> None:
+        self._arrays, self._progress = arrays, progress
+        self._seen: set[str] = set()
+
+    def __getitem__(self, key: str) -> Array:
+        array = self._arrays[key]
+        self._seen.add(key)
+        self._progress.update(len(self._seen))
+        return array
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._arrays
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)

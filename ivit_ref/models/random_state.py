@@ -1,0 +1,140 @@
+"""State dicts with random weights, for benchmarks and for bringing up a backend.
+
+Weights have a standard deviation of one over the square root of the fan-in, so that what flows through a layer keeps its
+spread, and every scale covers what passes there with room: no stream saturates, no row of attention is all zeros.
+Each array is made when it is asked for, from the seed and its own name.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+import numpy as np
+
+from ivit_ref.checkpoints.state import State
+from ivit_ref.ir import Array
+from ivit_ref.models.config import Config, Stage, SwinConfig
+from ivit_ref.models.sites import Act, Gelu, Layer, Norm, Role, Site, Softmax, sites
+from ivit_ref.models.swin import mask_of, regions_apart, relative_position
+
+SPREAD = 24.0
+"""Standard deviation of the int8 weights, which reach five times as far."""
+
+COVERED: Mapping[Role, float] = {
+    "image": 5.5,
+    "patches": 7.0,
+    "stream": 48.0,
+    "norm": 6.0,
+    "linear": 7.0,
+    "scores": 8.0,
+    "mixed": 4.0,
+    "bias": 2.5,
+    "gelu": 7.0,
+}
+"""What a scale covers, in real units: a linear layer's result has a standard deviation of about one."""
+
+Maker = Callable[[np.random.Generator], Array]
+
+
+def random_state(config: Config, seed: int = 0) -> State:
+    """A state dict of the release's names and shapes."""
+    covers = {site.name: COVERED[site.role] / (2 ** (site.bits - 1) - 1) for site in sites(config) if isinstance(site, Act)}
+    makers: dict[str, Maker] = {}
+    for site in sites(config):
+        makers |= _makers(site, covers)
+    if isinstance(config, SwinConfig):
+        makers |= _derived(config)
+    return State(RandomArrays(makers, seed), f"random weights, seed {seed}")
+
+
+class RandomArrays(Mapping[str, Array]):
+    """Arrays that are made when they are asked for, the same each time."""
+
+    def __init__(self, makers: Mapping[str, Maker], seed: int) -> None:
+        self._makers, self._seed = makers, seed
+
+    def __getitem__(self, key: str) -> Array:
+        return self._makers[key](np.random.default_rng([self._seed, zlib.crc32(key.encode())]))
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._makers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+def _makers(site: Site, steps: Mapping[str, float]) -> dict[str, Maker]:
+    if isinstance(site, Act):
+        return {site.scale: partial(_full, (), steps[site.name])}
+    if isinstance(site, Layer):
+        return _layer(site, steps[site.source])
+    if isinstance(site, Norm):
+        gain = np.sqrt(np.float32(site.dim)) / 2**30
+        return {
+            f"{site.name}.norm_scaling_factor": partial(_full, (site.dim,), gain),
+            f"{site.name}.bias_integer": partial(_full, (site.dim,), 0.0),
+        }
+    if isinstance(site, Softmax):
+        return {f"{site.name}.act_scaling_factor": partial(_full, (), 2.0 ** (1 - site.bits))}
+    if isinstance(site, Gelu):
+        return {f"{site.name}.act_scaling_factor": partial(_full, (), steps[site.source] / 128)}
+    return {site.name: partial(_normal, site.shape, 0.5)}
+
+
+def _derived(config: SwinConfig) -> dict[str, Maker]:
+    """The buffers of a Swin that follow from its sizes."""
+    makers: dict[str, Maker] = {}
+    for i, stage in enumerate(config.stages):
+        for j in range(stage.depth):
+            name, shift = f"layers.{i}.blocks.{j}", stage.shift(j)
+            makers[f"{name}.attn.relative_position_index"] = partial(_position, stage)
+            if shift:
+                makers[f"{name}.attn_mask"] = partial(_mask, stage, shift)
+    return makers
+
+
+def _position(stage: Stage, rng: np.random.Generator) -> Array:
+    return relative_position(stage.window)
+
+
+def _mask(stage: Stage, shift: int, rng: np.random.Generator) -> Array:
+    return mask_of(regions_apart(stage, shift))
+
+
+def _layer(site: Layer, step: float) -> dict[str, Maker]:
+    # The patches' bias is as large as what they show, so that the spread of a dark patch is no smaller than what the square
+    # root of an 8-bit LayerNorm needs.
+    fan_in = int(np.prod(site.shape[1:]))
+    scale = 1 / (SPREAD * np.sqrt(fan_in))
+    makers: dict[str, Maker] = {
+        site.scales: partial(_full, site.shape[:1], scale),
+        f"{site.name}.weight_integer": partial(_weights, site.shape),
+    }
+    if site.bias:
+        spread = 1.0 if len(site.shape) == 4 else 0.1
+        makers[f"{site.name}.bias_integer"] = partial(_integers, site.shape[:1], spread / (scale * step))
+    return makers
+
+
+def _full(shape: tuple[int, ...], value: float, rng: np.random.Generator) -> Array:
+    return np.full(shape, value, np.float32)
+
+
+def _normal(shape: tuple[int, ...], spread: float, rng: np.random.Generator) -> Array:
+    normal: Array = rng.standard_normal(shape, np.float32) * np.float32(spread)
+    return normal
+
+
+def _integers(shape: tuple[int, ...], spread: float, rng: np.random.Generator) -> Array:
+    integers: Array = np.rint(_normal(shape, spread, rng))
+    return integers
+
+
+def _weights(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    weights: Array = np.clip(_integers(shape, SPREAD, rng), -127, 127)
+    return weights
