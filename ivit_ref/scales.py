@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 from ivit_ref import dyadic
 from ivit_ref.errors import ConstraintError
 from ivit_ref.ir import Attribute, Quant, TensorType
 from ivit_ref.profiles import Profile
+
+between = lru_cache(maxsize=1024)(dyadic.between)
+"""A graph has the same ratios when it is built, verified and rewritten in another profile: thousands of channels each."""
 
 Attributes = dict[str, Attribute]
 Quants = Sequence["Quant | None"]
@@ -31,7 +35,7 @@ def follow_from_scales(
         return {}
     followed: Attributes = {"axis": _common_axis(op, known, types, output), "zero_point": output.zero_point}
     once = attributes.get("rounds") == "once"
-    numbers = [dyadic.between(q.scale, output.scale, f"the ratio of scales of {op}", any_shift=once) for q in known]
+    numbers = [between(q.scale, output.scale, f"the ratio of scales of {op}", any_shift=once) for q in known]
     if op == "Requantize":
         return followed | _dyadic("", numbers[0])
     if once:

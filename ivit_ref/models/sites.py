@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 from ivit_ref.models.config import Config, Stage, SwinConfig, ViTConfig
@@ -89,6 +90,19 @@ def sites(config: Config) -> Iterator[Site]:
     yield Act("qact_input", 8, "image")
     yield Layer("patch_embed.proj", (config.dim, config.channels, *config.patch), "qact_input")
     yield from _vit(config) if isinstance(config, ViTConfig) else _swin(config)
+
+
+def parameters(config: Config) -> int:
+    """How many numbers training learned: weights, biases, gains, tokens and tables."""
+    return sum(_parameters(site) for site in sites(config))
+
+
+def _parameters(site: Site) -> int:
+    if isinstance(site, Layer):
+        return prod(site.shape) + site.bias * site.shape[0]
+    if isinstance(site, Norm):
+        return 2 * site.dim
+    return prod(site.shape) if isinstance(site, Table) else 0
 
 
 def _vit(c: ViTConfig) -> Iterator[Site]:

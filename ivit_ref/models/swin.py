@@ -4,7 +4,7 @@ Where the release folds windows into the batch, they have an axis of their own h
 of the elements is the same. Shiftmax has 8 bits, in whatever profile, as it was trained.
 
 The mask of shifted windows. The release adds -100 to a real logit whose step is S, which is -100/S steps, in general no
-integer. Here it is the nearest integer, int32, in steps of S. An exponential is at its clamp from -10.4 on (ln 2 * 15), so
+integer. Here it is the nearest integer, int32, in steps of S. An exponential is at its clamp from -10.4 on (-15 / 1.4375), so
 that neither the rounding nor the float32 of the release shows, unless the logits of a row spread over more than 89: then a
 masked logit counts, in the release and here.
 """

@@ -20,7 +20,7 @@ import pytest
 import ivit_ref
 from ivit_ref.cli import main
 from ivit_ref.ir import Graph, Quant
-from ivit_ref.models import ViTConfig, model_graph, random_model, random_state
+from ivit_ref.models import SwinConfig, ViTConfig, model_graph, random_state
 from ivit_ref.onnx_io import to_model
 from ivit_ref.profiles import PROFILES
 from ivit_ref.registry import REGISTRY
@@ -38,6 +38,7 @@ COUNT = 20
 
 SMALL = ViTConfig((4, 6), (2, 2), channels=1, dim=8, depth=1, heads=2, hidden=8, classes=3)
 """Six patches: no square, so conversion must be told the size of the image."""
+SMALL_SWIN = SwinConfig((8, 8), (2, 2), channels=1, dim=4, depths=(2, 1), heads=(1, 2), window=2, hidden=8, classes=3)
 
 
 @pytest.fixture(scope="module")
@@ -396,8 +397,7 @@ def test_convert_a_graph(profile: str, tmp_path: Path, capsys: Capture) -> None:
 def small_bench(monkeypatch: pytest.MonkeyPatch) -> None:
     """The benchmark on a model of which a run takes no time."""
     bench = importlib.import_module("ivit_ref.cli.bench")
-    monkeypatch.setattr(bench, "DEIT_TINY", SMALL)
-    monkeypatch.setattr(bench, "random_model", lambda: random_model(SMALL))
+    monkeypatch.setattr(bench, "model_named", lambda name: {"deit_tiny_patch16_224": SMALL, "swin": SMALL_SWIN}[name])
 
 
 def assert_ordered(spread: dict[str, float]) -> None:
@@ -417,13 +417,22 @@ def test_bench_tells_a_ratio(capsys: Capture) -> None:
 
 
 @pytest.mark.usefixtures("small_bench")
+def test_bench_of_a_swin_has_no_float_model_to_compare_with(capsys: Capture) -> None:
+    assert command("bench", "--runs", 1, "--model", "swin", "--json") == 0
+    facts = facts_of(capsys)
+    assert facts["model"] == "swin"
+    assert "integer_ms" in facts
+    assert not {"onnxruntime_float_ms", "ratio"} & set(facts)
+
+
+@pytest.mark.usefixtures("small_bench")
 def test_bench_as_text(capsys: Capture) -> None:
     pytest.importorskip("onnxruntime")
     assert command("bench", "--runs", 1, "--engine", "spec") == 0
     out, err = capsys.readouterr()
     assert err == ""
     names = [line[:18].strip() for line in out.splitlines()]
-    assert [n for n in names if n != "peak memory"] == ["model", "engine", "integer", "onnxruntime float", "ratio"]
+    assert [n for n in names if n != "peak memory"] == ["model", "engine", "size", "integer", "onnxruntime float", "ratio"]
 
 
 @pytest.mark.usefixtures("small_bench")
@@ -597,6 +606,7 @@ BAD: dict[str, tuple[Bad, str]] = {
     "no folder for the graph": (lambda f: ["convert", GRAPH, f / "none" / "out.onnx", "--profile", "tvm"], "can be written"),
     "a graph without a profile": (lambda f: ["convert", GRAPH, f / "out.onnx"], "--profile: must name the profile"),
     "a graph with heads": (lambda f: ["convert", GRAPH, f / "out.onnx", "--profile", "tvm", "--num-heads", 4], "--num-heads"),
+    "no model": (lambda f: ["bench", "--model", "deit_huge"], "model: must be one of "),
     "no runs": (lambda f: ["bench", "--runs", 0], "--runs: must be from 1 to 10000"),
 }
 

@@ -1,0 +1,89 @@
+"""``ivit-ref doctor``: whether an I-ViT checkpoint can be deployed, what is wrong with it, and what mends that."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ivit_ref.arrays import NpzArrays, read_npz
+from ivit_ref.checkpoints import State
+from ivit_ref.cli import checkpoint
+from ivit_ref.cli.common import Commands, Progress, add_json, report
+from ivit_ref.cli.doctor_text import text
+from ivit_ref.doctor import examine
+from ivit_ref.doctor.against import compare
+from ivit_ref.doctor.finding import Finding, Place
+from ivit_ref.doctor.measured import measure, variants
+from ivit_ref.errors import InputError, IvitError
+from ivit_ref.ir import Array, Graph
+from ivit_ref.models import Config, model_graph
+
+
+def register(commands: Commands) -> None:
+    """Declare the command."""
+    parser = commands.add_parser("doctor", help="say what is wrong with an I-ViT checkpoint", description=__doc__)
+    parser.add_argument("checkpoint", metavar="CHECKPOINT")
+    what = "run it: arrays 'images' and, for accuracy and agreement, 'labels' and 'logits'"
+    parser.add_argument("--images", metavar="FILE.npz", help=what)
+    what = "tensors of the PyTorch simulation for these images, from docs/dump_simulation.py"
+    parser.add_argument("--against", metavar="FILE.npz", help=what)
+    checkpoint.add_architecture(parser)
+    add_json(parser)
+    parser.set_defaults(command=command)
+
+
+def command(args: argparse.Namespace) -> int:
+    """Run it; 1 if something changes results."""
+    if args.against is not None and args.images is None:
+        raise InputError(f"--against: must come with --images, those that it was made from, but found {args.against!r} alone")
+    given = read_npz(args.images) if args.images is not None else {}
+    if args.images is not None and ("images" not in given or given["images"].ndim == 0 or not len(given["images"])):
+        raise InputError(f"{args.images}: must hold an array 'images', but found {', '.join(given) or 'none'}")
+    with checkpoint.opened(args.checkpoint) as state:
+        config = checkpoint.architecture(args, state)
+        findings = examine(state, config)
+        graph = _graph(args, state, config, findings)
+    facts: dict[str, Any] = {
+        "checkpoint": Path(args.checkpoint).name,
+        "model": {"kind": type(config).__name__.removesuffix("Config"), **asdict(config)},
+        "findings": [f.facts() for f in findings],
+    }
+    if graph is not None and given:
+        facts |= _run(args, graph, given)
+    report(args, facts, text(facts, findings))
+    return int(any(f.severity != "note" for f in findings) or _unexplained(facts))
+
+
+def _graph(args: argparse.Namespace, state: State, config: Config, findings: list[Finding]) -> Graph | None:
+    """The integer graph; a refusal that no fault among the findings foretells is one more."""
+    try:
+        return model_graph(state, config, name=Path(args.checkpoint).name.partition(".")[0] or "model")
+    except IvitError as error:
+        if not any(f.severity == "fault" for f in findings):
+            findings.insert(0, Finding("refused", (Place("*", " ".join(str(error).split())),)))
+        return None
+
+
+def _run(args: argparse.Namespace, graph: Graph, given: Mapping[str, Array]) -> dict[str, Any]:
+    """What running it shows."""
+    chosen = list(variants(graph))
+    progress = Progress(len(chosen) * len(given["images"]), "images")
+    rows = measure(chosen, given, args.images, progress.update)
+    progress.close()
+    agreement = "the given logits" if "logits" in given else "qat"
+    facts: dict[str, Any] = {"agreement_with": agreement, "measured": [row.facts() for row in rows]}
+    if "logits" in given and "labels" in given:
+        facts["given_correct"] = int((given["logits"].argmax(axis=1) == given["labels"]).sum())
+    if args.against is not None:
+        progress = Progress(len(graph.nodes), "nodes")
+        compared = compare(graph, NpzArrays(args.against), given["images"], args.against, progress.update)
+        progress.close()
+        facts["against"] = [row.facts() for row in compared]
+    return facts
+
+
+def _unexplained(facts: dict[str, Any]) -> bool:
+    return any(row["verdict"] == "unexplained" for row in facts.get("against", ()))

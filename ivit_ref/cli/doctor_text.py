@@ -1,0 +1,101 @@
+"""What ``ivit-ref doctor`` prints for a person."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from ivit_ref.cli.common import table
+from ivit_ref.doctor.finding import Finding
+
+SHOWN_EVENTS = 8
+SHOWN_TENSORS = 20
+NARROW = ("Quantize", "Requantize", "RequantizeAdd", "Shiftmax")
+"""What float32 holds without loss: everything else may need more than its 24 bits."""
+
+
+def text(facts: dict[str, Any], findings: Sequence[Finding]) -> str:
+    """The whole report: what changes results first, what is only worth knowing last."""
+    head = [("checkpoint", facts["checkpoint"]), ("model", _model(facts["model"])), ("verdict", _verdict(findings))]
+    parts = [table(head)]
+    if "measured" in facts:
+        parts.append(_measured(facts))
+    parts += [finding.text() for finding in findings if finding.severity != "note"]
+    if "against" in facts:
+        parts.append(_against(facts["against"]))
+    if "measured" in facts:
+        parts.append(_events(facts["measured"][0]))
+    return "\n\n".join([*parts, *(finding.text() for finding in findings if finding.severity == "note")])
+
+
+def _model(model: dict[str, Any]) -> str:
+    sizes = (f"{key} {'x'.join(map(str, value)) if isinstance(value, tuple) else value}" for key, value in model.items())
+    return ", ".join([model["kind"], *(size for size in sizes if not size.startswith("kind"))])
+
+
+def _verdict(findings: Sequence[Finding]) -> str:
+    named = {s: ", ".join(f.rule for f in findings if f.severity == s) for s in ("fault", "deployment")}
+    notes = sum(f.severity == "note" for f in findings)
+    said = f"faults: {named['fault']}" if named["fault"] else "sound: it converts to an integer graph (ivit-ref convert)"
+    if named["deployment"]:
+        said += f"; the released deployment changes its results: {named['deployment']}"
+    return said + (f"; {notes} notes" if notes else "")
+
+
+def _measured(facts: dict[str, Any]) -> str:
+    """The table of variants."""
+    rows = facts["measured"]
+    width = max(len(row["name"]) for row in rows)
+    head = f"{rows[0]['count']} images"
+    lines = [f"{head:<{width}}  {'top-1':>8}  {'agree':>8}  (agree: the class is that of {facts['agreement_with']})"]
+    if "given_correct" in facts:
+        given = {"count": rows[0]["count"], "correct": facts["given_correct"], "agreeing": None}
+        lines.append(f"{'the given logits':<{width}}  {_share(given, 'correct')}")
+    for row in rows:
+        totals: Counter[str] = Counter()
+        for event in row["events"]:
+            totals[event["kind"]] += event["count"]
+        events = ", ".join(f"{kind} {n}" for kind, n in totals.most_common()) or "none"
+        lines.append(f"{row['name']:<{width}}  {_share(row, 'correct')}  {_share(row, 'agreeing')}  {events}")
+    return "\n".join(lines)
+
+
+def _share(row: dict[str, Any], key: str) -> str:
+    return f"{'-':>8}" if row[key] is None else f"{100 * row[key] / row['count']:6.2f} %"
+
+
+def _events(row: dict[str, Any]) -> str:
+    """The nodes with most events, of the first variant."""
+    events = sorted(row["events"], key=lambda event: -event["count"])
+    lines = [f"events of {row['name']}, by node" if events else f"no events in {row['name']}"]
+    lines += [f"  {event['text']} (of {event['total']})" for event in events[:SHOWN_EVENTS]]
+    hidden = len(events) - SHOWN_EVENTS
+    return "\n".join(lines + ([f"  and {hidden} more (see: --json)"] if hidden > 0 else []))
+
+
+def _against(rows: Sequence[dict[str, Any]]) -> str:
+    """The tensors that differ from the simulation, in the order of the graph."""
+    differing = [row for row in rows if row["differing"]]
+    verdicts = Counter(row["verdict"] for row in rows)
+    lines = [f"against the simulation: {len(rows)} tensors, " + ", ".join(f"{n} {v}" for v, n in verdicts.most_common())]
+    if differing:
+        lines.append(f"first that differs: {_told(differing[0])}")
+    narrow = next((row for row in differing if row["op"] in NARROW), None)
+    if narrow is not None and narrow is not differing[0]:
+        lines.append(f"first of at most 16 bits: {_told(narrow)}")
+    if differing:
+        width = max(len(row["name"]) for row in differing[:SHOWN_TENSORS])
+        lines.append(f"{'tensor':<{width}}  differ    largest  alone     left      verdict")
+        lines += [_tensor(row, width) for row in differing[:SHOWN_TENSORS]]
+    hidden = len(differing) - SHOWN_TENSORS
+    return "\n".join(lines + ([f"and {hidden} more (see: --json)"] if hidden > 0 else []))
+
+
+def _told(row: dict[str, Any]) -> str:
+    return f"{row['name']} ({row['op']}), {row['differing']} of {row['total']} integers, by at most {row['largest']}"
+
+
+def _tensor(row: dict[str, Any], width: int) -> str:
+    shares = [f"{100 * row[key] / row['total']:.2f} %" for key in ("differing", "alone", "left")]
+    return f"{row['name']:<{width}}  {shares[0]:<8}  {row['largest']:<7}  {shares[1]:<8}  {shares[2]:<8}  {row['verdict']}"

@@ -1,0 +1,82 @@
+"""What a checkpoint does on images: in each profile, and in the released deployment, as it is and mended step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ivit_ref import dyadic
+from ivit_ref.batches import accuracy, image_input, run_in_batches
+from ivit_ref.events import Event, EventLog
+from ivit_ref.interpreter import Interpreter
+from ivit_ref.ir import Array, Graph, Quant
+from ivit_ref.rewrite import with_claim
+
+PROFILES = ("qat", "ideal", "paper", "tvm")
+WIDE = {"mean_bits": 64, "variance_bits": 64}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to run the model; ``clash`` marks the one that no valid graph has."""
+
+    name: str
+    graph: Graph
+    clash: bool = False
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a variant answered for ``count`` images, and what happened on the way.
+
+    ``correct``: as the labels say; ``agreeing``: as the given logits say, or those of ``qat`` where none are given.
+    """
+
+    name: str
+    count: int
+    correct: int | None
+    agreeing: int | None
+    events: tuple[Event, ...]
+
+    def facts(self) -> dict[str, Any]:
+        """For JSON."""
+        events = [{**vars(event), "index": list(event.index), "text": str(event)} for event in self.events]
+        return {"name": self.name, "count": self.count, "correct": self.correct, "agreeing": self.agreeing, "events": events}
+
+
+def measure(chosen: Sequence[Variant], given: Mapping[str, Array], source: str, done: Callable[[int], None]) -> list[Measured]:
+    """Each variant on ``images``, held against ``labels`` and ``logits`` where they are given."""
+    count = len(given["images"])
+    rows: list[Measured] = []
+    for variant in chosen:
+        log = EventLog()
+        interpreter = Interpreter(variant.graph, overflow="wrap", listeners=[log], clash=variant.clash)
+        inputs = image_input(variant.graph, given, source)
+        outputs = run_in_batches(interpreter, inputs, log, done=_behind(len(rows) * count, done))
+        right = accuracy(outputs, given, source)
+        rows.append(Measured(variant.name, count, right.get("correct"), right.get("agreeing"), tuple(log.events)))
+        # Without logits of the simulation, those of qat are what the others are held against.
+        given = {"logits": outputs["logits"], **given}
+    return rows
+
+
+def _behind(first: int, done: Callable[[int], None]) -> Callable[[int], None]:
+    """Counts on from those that earlier variants had."""
+    return lambda count: done(first + count)
+
+
+def variants(graph: Graph) -> Iterator[Variant]:
+    """The graph in each profile; then the released deployment of a ViT as it is, and with one fault mended after the other."""
+    deployed = graph.with_profile("tvm")
+    wide = deployed.with_attributes("ILayerNorm", **WIDE)
+    for profile in PROFILES[:-1]:
+        yield Variant(profile, graph.with_profile(profile))
+    if {node.attributes["out_bits"] for node in graph.nodes if node.op == "Shiftmax"} == {16}:
+        claimed = with_claim(deployed, "Shiftmax", Quant(dyadic.power_of_two(-15)))
+        yield Variant("the released deployment, as it is", claimed, clash=True)
+        yield Variant("  with the scale mended (= tvm)", deployed)
+        yield Variant("  and the LayerNorm widths, too", wide)
+    else:
+        yield Variant("tvm", deployed)
+        yield Variant("tvm, its LayerNorm widened", wide)

@@ -1,0 +1,159 @@
+"""What the doctor looks for: of each rule how grave it is, what it does, and what mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["fault", "deployment", "note"]
+"""fault: the checkpoint cannot be converted, or its integers are not those of its training. deployment: the released deployment
+(TVM) gives other results than the checkpoint. note: worth knowing; results stay what they are."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is told of every finding of a kind."""
+
+    severity: Severity
+    effect: str
+    remedy: str
+
+
+RULES: Mapping[str, Rule] = {
+    "missing": Rule(
+        "fault",
+        "the integer graph cannot be built",
+        "the module never ran or the key was renamed; run one batch through the model before saving: forward "
+        "passes write these buffers",
+    ),
+    "wrong-shape": Rule(
+        "fault",
+        "the integer graph cannot be built",
+        "the array belongs to another model or was cut; save it anew",
+    ),
+    "not-finite": Rule(
+        "fault",
+        "NaN and infinity are no integers: the graph cannot be built",
+        "training diverged; take an earlier one",
+    ),
+    "not-integers": Rule(
+        "fault",
+        "a value that is no integer of the declared width would wrap or round on its way to the hardware",
+        "the buffer was overwritten (averaged, scaled, cast); run one batch through the model before saving: "
+        "forward passes write these buffers",
+    ),
+    "epsilon-scale": Rule(
+        "fault",
+        "the scale of a range that was never seen: ranges (min_val, max_val) are not saved, so a model that "
+        "was reloaded and frozen recomputes each scale from zeros as float32 epsilon; everything saturates: "
+        "accuracy 0 (upstream #6, #11)",
+        "take the checkpoint that training itself saved, or run some batches with unfrozen ranges and save again",
+    ),
+    "zero-scale": Rule(
+        "fault",
+        "a scale of 0 or below stands for nothing: the graph cannot be built",
+        "take the checkpoint that training itself saved, or run some batches with unfrozen ranges and save again",
+    ),
+    "stale-integers": Rule(
+        "fault",
+        "the stored integers are not what the float weights give, which PyTorch quantizes anew: the two answer differently",
+        "weights changed after the last forward pass, or buffers are another model's; run one batch through "
+        "the model before saving: forward passes write these buffers",
+    ),
+    "zero-gain": Rule(
+        "fault",
+        "a LayerNorm gain of 0 makes its scale 0 and its folded bias beta / 0",
+        "prune the channel, or set the gain to a small number that keeps |beta / gamma| below sqrt(C)",
+    ),
+    "bias-overflow": Rule(
+        "fault",
+        "a LayerNorm gain near 0 makes the folded bias beta / gamma leave int32; the released converter wraps it silently",
+        "raise the gain until |beta / gamma| is below sqrt(C), or set beta of that channel to 0",
+    ),
+    "refused": Rule(
+        "fault",
+        "the integer graph cannot be built",
+        "as the message says",
+    ),
+    "scale-clash": Rule(
+        "deployment",
+        "the deployed Shiftmax emits 7 bits (steps of 2**-7), its consumer assumes the checkpoint's 2**-15: "
+        "attention arrives 256 times too small and the model answers at chance level, without an error "
+        "(upstream #6, #12)",
+        "multiply int_softmax.act_scaling_factor and matmul_2.act_scaling_factor by 256 in what the "
+        "deployment reads; then mend layernorm-wrap, its second fault; or deploy what ivit-ref convert "
+        "writes, which has neither",
+    ),
+    "layernorm-wrap": Rule(
+        "deployment",
+        "the deployed LayerNorm adds up int16 numbers in int16 and their squares in uint32; both wrap without "
+        "an error for rows that are usual (about 57 % instead of 97 % on the digits model, with the scale "
+        "mended)",
+        "cast to int32 before the mean and to int64 before the sum of squares",
+    ),
+    "layernorm-width": Rule(
+        "note",
+        "the release has no deployment of Swin; its LayerNorm operator, which adds up int16 numbers in int16 "
+        "and their squares in uint32, would wrap without an error",
+        "cast to int32 before the mean and to int64 before the sum of squares",
+    ),
+    "reload-ranges": Rule(
+        "note",
+        "reloaded in PyTorch and frozen, every activation scale becomes 1.2e-07, and accuracy 0 (upstream #6, "
+        "#11); the integer graph reads the saved scales and is not affected",
+        "after load_state_dict give each QuantAct its range back, as docs/dump_simulation.py does, or keep "
+        "min_val and max_val as buffers",
+    ),
+    "reshaped": Rule(
+        "note",
+        "training replaces buffers of shape [1] by others, so load_state_dict reports a size mismatch, strict "
+        "or not (upstream #7, #12); the integer graph takes both shapes",
+        "set these buffers one by one, as docs/dump_simulation.py does",
+    ),
+    "flat-rows": Rule(
+        "note",
+        "in 7 bits, as the paper and the released deployment have it, a row of nearly equal logits becomes "
+        "all zeros; not in qat",
+        "deploy Shiftmax with 16 bits, as trained",
+    ),
+    "shiftmax-sum": Rule(
+        "note",
+        "rows of nearly equal logits leave int32: the simulation clamps the sum, the released deployment wraps",
+        "coarser logits (a larger scale), or profile ideal, whose sums are exact",
+    ),
+    "gelu-sum": Rule(
+        "note",
+        "the sum of two exponentials can leave int32 in the released deployment",
+        "a larger scale, or a profile other than tvm",
+    ),
+    "gelu-range": Rule(
+        "note",
+        "beyond n * ln 2 / 1.702 = 9.37 both exponentials of a token are at their clamp, and small inputs come out as x / 2",
+        "clip the input of GELU at 9.3, or raise n",
+    ),
+    "int-div": Rule(
+        "note",
+        "the reciprocal inside IntDiv has so few bits that results come out more than a tenth too small; the "
+        "simulation does the same",
+        "coarser inputs (a larger scale)",
+    ),
+    "root-range": Rule(
+        "note",
+        "ten steps from 2**16 do not reach the square root of a sum of squares below 34,596: quiet rows come "
+        "out too small, in the simulation too",
+        "profile ideal (start from the bit length), which then differs from the training; --images counts such rows",
+    ),
+    "negative-gain": Rule(
+        "note",
+        "the channel's scale is negative, and so is the multiplier of its requantization: right here, wrong "
+        "in a backend whose multipliers are unsigned",
+        "allow signed multipliers, or move the sign into the weights that follow",
+    ),
+    "bias-room": Rule(
+        "note",
+        "the folded bias of LayerNorm is so large that its sum with a large element can leave int32",
+        "raise the gain",
+    ),
+}
+"""In the order in which findings are told."""
