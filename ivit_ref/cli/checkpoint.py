@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from ivit_ref.checkpoints import State, read_state
+from ivit_ref.checkpoints import State
 from ivit_ref.cli.common import Progress
 from ivit_ref.errors import InputError
 from ivit_ref.ir import Array
@@ -34,9 +34,8 @@ def architecture(args: argparse.Namespace, state: State) -> Config:
 
 
 @contextmanager
-def opened(path: str) -> Iterator[State]:
-    """The state dict of a file; every array that is asked for moves the progress on."""
-    state = read_state(path)
+def counted(state: State) -> Iterator[State]:
+    """The same state dict; every array that is asked for moves the progress on."""
     progress = Progress(len(state.arrays), "arrays")
     try:
         yield State(_Counting(state.arrays, progress), state.source)

@@ -14,9 +14,11 @@ from typing import Any, TypeAlias, get_args
 from onnx import ModelProto
 
 from ivit_ref.errors import InputError
+from ivit_ref.events import Event
 from ivit_ref.importer import Choices
 from ivit_ref.importer.choices import Gelu, LayerNorm, Softmax
-from ivit_ref.ir import Graph
+from ivit_ref.integers import Ints
+from ivit_ref.ir import Graph, Node
 from ivit_ref.onnx_io import graph_of, is_native, read
 from ivit_ref.profiles import PROFILES
 
@@ -101,7 +103,7 @@ class Progress:
     """A line on the terminal that counts, from the first second on; silent where stderr is not a terminal."""
 
     def __init__(self, total: int, unit: str) -> None:
-        self.total, self.unit = total, unit
+        self.total, self.unit, self.done = total, unit, 0
         self.start = time.monotonic()
         self.shown = False
 
@@ -110,6 +112,17 @@ class Progress:
         if sys.stderr.isatty() and (time.monotonic() - self.start > 1 or self.shown):
             self.shown = True
             print(f"\r{done} of {self.total} {self.unit}", end="", file=sys.stderr, flush=True)
+
+    def node_started(self, node: Node) -> None:
+        """Nothing to count yet."""
+
+    def node_finished(self, node: Node, outputs: dict[str, Ints]) -> None:
+        """As a listener of a run it counts nodes."""
+        self.done += 1
+        self.update(self.done)
+
+    def event(self, event: Event) -> None:
+        """Events are others' business."""
 
     def close(self) -> None:
         """Clear the line."""

@@ -6,11 +6,12 @@ import argparse
 from pathlib import Path
 
 from ivit_ref.arrays import same_file
+from ivit_ref.checkpoints import read_state
 from ivit_ref.cli import checkpoint
 from ivit_ref.cli.common import Commands, add_import, add_json, add_profile, asked_for, choices_of, digest, report, table
 from ivit_ref.errors import InputError
 from ivit_ref.ir import Graph
-from ivit_ref.models import model_graph, model_named, random_model
+from ivit_ref.models import model_graph, model_named, random_state
 from ivit_ref.onnx_io import is_native, read, save
 
 
@@ -62,7 +63,10 @@ def _random(args: argparse.Namespace) -> Graph:
     seed = args.seed or 0
     if seed < 0:
         raise InputError(f"--seed: must not be negative, but found {seed}")
-    return random_model(model_named(args.model), args.profile or "qat", seed=seed).with_metadata(model=args.model)
+    config = model_named(args.model)
+    with checkpoint.counted(random_state(config, seed)) as state:
+        graph = model_graph(state, config, args.profile or "qat", name=f"random_{seed}")
+    return graph.with_metadata(model=args.model)
 
 
 def _rewritten(args: argparse.Namespace, source: str) -> Graph:
@@ -77,7 +81,7 @@ def _rewritten(args: argparse.Namespace, source: str) -> Graph:
 
 def _from_checkpoint(args: argparse.Namespace, source: str) -> Graph:
     _refuse(args, ("dims", *choices_of(args)), f"the source is {source}")
-    with checkpoint.opened(source) as state:
+    with checkpoint.counted(read_state(source)) as state:
         config = checkpoint.architecture(args, state)
         graph = model_graph(state, config, args.profile or "qat", name=Path(source).name.partition(".")[0] or "model")
     facts = {"source": Path(source).name, "source_sha256": digest(source)}

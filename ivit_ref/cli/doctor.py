@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ivit_ref.arrays import NpzArrays, read_npz
-from ivit_ref.checkpoints import State
+from ivit_ref.checkpoints import State, read_state
 from ivit_ref.cli import checkpoint
 from ivit_ref.cli.common import Commands, Progress, add_json, report
 from ivit_ref.cli.doctor_text import text
 from ivit_ref.doctor import examine
-from ivit_ref.doctor.against import compare
+from ivit_ref.doctor.against import UNEXPLAINED, compare
 from ivit_ref.doctor.finding import Finding, Place
 from ivit_ref.doctor.measured import measure, variants
 from ivit_ref.errors import InputError, IvitError
@@ -42,7 +42,7 @@ def command(args: argparse.Namespace) -> int:
     given = read_npz(args.images) if args.images is not None else {}
     if args.images is not None and ("images" not in given or given["images"].ndim == 0 or not len(given["images"])):
         raise InputError(f"{args.images}: must hold an array 'images', but found {', '.join(given) or 'none'}")
-    with checkpoint.opened(args.checkpoint) as state:
+    with checkpoint.counted(read_state(args.checkpoint)) as state:
         config = checkpoint.architecture(args, state)
         findings = examine(state, config)
         graph = _graph(args, state, config, findings)
@@ -51,8 +51,10 @@ def command(args: argparse.Namespace) -> int:
         "model": {"kind": type(config).__name__.removesuffix("Config"), **asdict(config)},
         "findings": [f.facts() for f in findings],
     }
-    if graph is not None and given:
-        facts |= _run(args, graph, given)
+    if given and graph is None:
+        facts["not_run"] = "the integer graph cannot be built"
+    elif graph is not None and given:
+        facts |= _run(args, graph, given, clash=any(f.rule == "scale-clash" for f in findings))
     report(args, facts, text(facts, findings))
     return int(any(f.severity != "note" for f in findings) or _unexplained(facts))
 
@@ -67,9 +69,10 @@ def _graph(args: argparse.Namespace, state: State, config: Config, findings: lis
         return None
 
 
-def _run(args: argparse.Namespace, graph: Graph, given: Mapping[str, Array]) -> dict[str, Any]:
+def _run(args: argparse.Namespace, graph: Graph, given: Mapping[str, Array], *, clash: bool) -> dict[str, Any]:
     """What running it shows."""
-    chosen = list(variants(graph))
+    against = _against(args.against, graph, given["images"]) if args.against is not None else {}
+    chosen = list(variants(graph, clash=clash))
     progress = Progress(len(chosen) * len(given["images"]), "images")
     rows = measure(chosen, given, args.images, progress.update)
     progress.close()
@@ -77,13 +80,15 @@ def _run(args: argparse.Namespace, graph: Graph, given: Mapping[str, Array]) -> 
     facts: dict[str, Any] = {"agreement_with": agreement, "measured": [row.facts() for row in rows]}
     if "logits" in given and "labels" in given:
         facts["given_correct"] = int((given["logits"].argmax(axis=1) == given["labels"]).sum())
-    if args.against is not None:
-        progress = Progress(len(graph.nodes), "nodes")
-        compared = compare(graph, NpzArrays(args.against), given["images"], args.against, progress.update)
-        progress.close()
-        facts["against"] = [row.facts() for row in compared]
-    return facts
+    return facts | against
+
+
+def _against(path: str, graph: Graph, images: Array) -> dict[str, Any]:
+    progress = Progress(len(graph.nodes), "nodes")
+    rows = compare(graph, NpzArrays(path), images, path, progress.update)
+    progress.close()
+    return {"against": [row.facts() for row in rows]}
 
 
 def _unexplained(facts: dict[str, Any]) -> bool:
-    return any(row["verdict"] == "unexplained" for row in facts.get("against", ()))
+    return any(row["verdict"] in UNEXPLAINED for row in facts.get("against", ()))

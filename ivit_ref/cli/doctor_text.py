@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ivit_ref.cli.common import table
+from ivit_ref.doctor.against import UNEXPLAINED
 from ivit_ref.doctor.finding import Finding
 
 SHOWN_EVENTS = 8
@@ -17,8 +18,9 @@ NARROW = ("Quantize", "Requantize", "RequantizeAdd", "Shiftmax")
 
 def text(facts: dict[str, Any], findings: Sequence[Finding]) -> str:
     """The whole report: what changes results first, what is only worth knowing last."""
-    head = [("checkpoint", facts["checkpoint"]), ("model", _model(facts["model"])), ("verdict", _verdict(findings))]
-    parts = [table(head)]
+    parts = [table([("checkpoint", facts["checkpoint"]), ("model", _model(facts["model"])), *_verdict(findings)])]
+    if "not_run" in facts:
+        parts.append(f"not run: {facts['not_run']}")
     if "measured" in facts:
         parts.append(_measured(facts))
     parts += [finding.text() for finding in findings if finding.severity != "note"]
@@ -34,20 +36,19 @@ def _model(model: dict[str, Any]) -> str:
     return ", ".join([model["kind"], *(size for size in sizes if not size.startswith("kind"))])
 
 
-def _verdict(findings: Sequence[Finding]) -> str:
-    named = {s: ", ".join(f.rule for f in findings if f.severity == s) for s in ("fault", "deployment")}
-    notes = sum(f.severity == "note" for f in findings)
-    said = f"faults: {named['fault']}" if named["fault"] else "sound: it converts to an integer graph (ivit-ref convert)"
-    if named["deployment"]:
-        said += f"; the released deployment changes its results: {named['deployment']}"
-    return said + (f"; {notes} notes" if notes else "")
+def _verdict(findings: Sequence[Finding]) -> list[tuple[str, str]]:
+    named = {s: ", ".join(f.rule for f in findings if f.severity == s) for s in ("fault", "deployment", "note")}
+    sound = "sound: it converts to an integer graph (ivit-ref convert)"
+    rows = [("verdict", f"faults: {named['fault']}" if named["fault"] else sound)]
+    rows += [("deployment", f"the released one changes its results: {named['deployment']}")] if named["deployment"] else []
+    return rows + ([("notes", named["note"])] if named["note"] else [])
 
 
 def _measured(facts: dict[str, Any]) -> str:
     """The table of variants."""
     rows = facts["measured"]
     width = max(len(row["name"]) for row in rows)
-    head = f"{rows[0]['count']} images"
+    head = f"{rows[0]['count']} image{'s' if rows[0]['count'] > 1 else ''}"
     lines = [f"{head:<{width}}  {'top-1':>8}  {'agree':>8}  (agree: the class is that of {facts['agreement_with']})"]
     if "given_correct" in facts:
         given = {"count": rows[0]["count"], "correct": facts["given_correct"], "agreeing": None}
@@ -84,11 +85,12 @@ def _against(rows: Sequence[dict[str, Any]]) -> str:
     narrow = next((row for row in differing if row["op"] in NARROW), None)
     if narrow is not None and narrow is not differing[0]:
         lines.append(f"first of at most 16 bits: {_told(narrow)}")
-    if differing:
-        width = max(len(row["name"]) for row in differing[:SHOWN_TENSORS])
+    shown = differing[:SHOWN_TENSORS] + [row for row in differing[SHOWN_TENSORS:] if row["verdict"] in UNEXPLAINED]
+    if shown:
+        width = max(len(row["name"]) for row in shown)
         lines.append(f"{'tensor':<{width}}  differ    largest  alone     left      verdict")
-        lines += [_tensor(row, width) for row in differing[:SHOWN_TENSORS]]
-    hidden = len(differing) - SHOWN_TENSORS
+        lines += [_tensor(row, width) for row in shown]
+    hidden = len(differing) - len(shown)
     return "\n".join(lines + ([f"and {hidden} more (see: --json)"] if hidden > 0 else []))
 
 

@@ -45,12 +45,13 @@ def command(args: argparse.Namespace) -> int:
     inputs = image_input(graph, given, args.images) if args.images else _named_inputs(args.input)
     log = EventLog()
     start = time.perf_counter()
-    interpreter = Interpreter(graph, overflow=args.overflow, listeners=[log], engine=args.engine)
-    progress = Progress(count_and_batch(graph, inputs)[0], "images")
-    outputs = run_in_batches(interpreter, inputs, log, intermediates=args.intermediates, done=progress.update)
+    count, batch = count_and_batch(graph, inputs)
+    progress = Progress(len(graph.nodes) * -(-count // batch), "nodes")
+    interpreter = Interpreter(graph, overflow=args.overflow, listeners=[log, progress], engine=args.engine)
+    outputs = run_in_batches(interpreter, inputs, log, intermediates=args.intermediates)
     progress.close()
     seconds = time.perf_counter() - start
-    facts = _facts(args, graph, log, seconds, count_and_batch(graph, inputs)[0])
+    facts = _facts(args, graph, log, seconds, count)
     facts |= accuracy(outputs, given, args.images or "")
     if args.out is not None:
         write_npz(args.out, outputs)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +24,8 @@ Verdict = Literal["equal", "carried", "float32", "partly", "unexplained"]
 """equal: no integer differs. carried: none differs when the node is given the simulation's integers. float32: the un-rounded
 quotient in float32 gives the simulation's integers. partly: it gives some of those that differ. unexplained: it gives none."""
 
-NUDGES = tuple(n for size in range(1, 9) for n in (size, -size))
+UNEXPLAINED = ("partly", "unexplained")
+ULPS = tuple(sorted(range(-8, 9), key=abs))
 """How many units in the last place a sum may be off that PyTorch takes in its own order."""
 
 SCALE = ".scale"
@@ -167,11 +169,15 @@ def _left(node: Node, inputs: Sequence[Simulated], first: Simulated, integers: A
     """How many integers of the simulation the emulation misses, row by row with the sum that suits best."""
     if node.op not in SUMMING:
         return _unequal(first.steps, integers)
-    fewest = (first.steps != integers).sum(axis=-1)
-    for nudge in NUDGES:
-        other = simulate(node, inputs, nudge) if fewest.any() else None
+    missed = (first.steps != integers).sum(axis=-1)
+    rows = missed > 0
+    if not rows.any():
+        return 0
+    x, fewest = Simulated(inputs[0].x[rows], inputs[0].scale), missed[rows]
+    for ulps in product((0, ULPS[-1], ULPS[-2]), ULPS):
+        other = simulate(node, [x, *inputs[1:]], ulps)
         if other is not None:
-            fewest = np.minimum(fewest, (other.steps != integers).sum(axis=-1))
+            fewest = np.minimum(fewest, (other.steps != integers[rows]).sum(axis=-1))
     return int(fewest.sum())
 
 

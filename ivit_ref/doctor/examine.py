@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+
+import numpy as np
 
 from ivit_ref.checkpoints import State
 from ivit_ref.doctor import ranges, weights
-from ivit_ref.doctor.buffers import numbers, usable
+from ivit_ref.doctor.buffers import Reals, numbers, usable
 from ivit_ref.doctor.finding import Finding, Findings
 from ivit_ref.errors import ScaleError
 from ivit_ref.models.config import Config, ViTConfig
@@ -32,22 +34,27 @@ def _check(state: State, site: Site, steps: dict[str, float], found: Findings, *
         if site.scale in values:
             steps[site.name] = float(values[site.scale])
         return
+    with np.errstate(all="ignore"):  # what overflows here differs from what is stored, and is told
+        _check_values(state, site, values, steps, found, deployed=deployed)
+
+
+def _check_values(
+    state: State, site: Site, values: Mapping[str, Reals], steps: Mapping[str, float], found: Findings, *, deployed: bool
+) -> None:
     if isinstance(site, Layer):
         weights.check_layer(state, site, values, steps.get(site.source), found)
     if isinstance(site, Norm):
         weights.check_norm(state, site, values, found)
         ranges.check_norm(site, values, found, deployed=deployed)
+    if isinstance(site, Softmax):
+        stored = numbers(state, f"{site.name}.act_scaling_factor")
+        ranges.check_bits(site, float(stored.reshape(-1)[0]) if stored is not None and stored.size else None, found)
     if isinstance(site, Softmax | Gelu) and site.source in steps:
         with suppress(ScaleError):  # a scale without an i0: building the graph refuses it
-            _check_function(state, site, steps[site.source], found)
-
-
-def _check_function(state: State, site: Softmax | Gelu, step: float, found: Findings) -> None:
-    if isinstance(site, Gelu):
-        ranges.check_gelu(site, step, found)
-    else:
-        stored = numbers(state, f"{site.name}.act_scaling_factor")
-        ranges.check_softmax(site, step, float(stored.reshape(-1)[0]) if stored is not None and stored.size else None, found)
+            if isinstance(site, Gelu):
+                ranges.check_gelu(site, steps[site.source], found)
+            else:
+                ranges.check_sum(site, steps[site.source], found)
 
 
 def _without_missing_bias(state: State, site: Site) -> Site:

@@ -66,13 +66,16 @@ def _behind(first: int, done: Callable[[int], None]) -> Callable[[int], None]:
     return lambda count: done(first + count)
 
 
-def variants(graph: Graph) -> Iterator[Variant]:
-    """The graph in each profile; then the released deployment of a ViT as it is, and with one fault mended after the other."""
+def variants(graph: Graph, *, clash: bool) -> Iterator[Variant]:
+    """The graph in each profile; then the released deployment of a ViT as it is, and with one fault mended after the other.
+
+    ``clash``: whether the checkpoint has the scale that the deployment's Shiftmax does not emit.
+    """
     deployed = graph.with_profile("tvm")
     wide = deployed.with_attributes("ILayerNorm", **WIDE)
     for profile in PROFILES[:-1]:
         yield Variant(profile, graph.with_profile(profile))
-    if {node.attributes["out_bits"] for node in graph.nodes if node.op == "Shiftmax"} == {16}:
+    if clash:
         claimed = with_claim(deployed, "Shiftmax", Quant(dyadic.power_of_two(-15)))
         yield Variant("the released deployment, as it is", claimed, clash=True)
         yield Variant("  with the scale mended (= tvm)", deployed)

@@ -113,9 +113,8 @@ RULES: Mapping[str, Rule] = {
     ),
     "flat-rows": Rule(
         "note",
-        "in 7 bits, as the paper and the released deployment have it, a row of nearly equal logits becomes "
-        "all zeros; not in qat",
-        "deploy Shiftmax with 16 bits, as trained",
+        "in 7 bits - the paper's, the released deployment's, a Swin's - a row of nearly equal logits becomes all zeros",
+        "16 bits, with which the release trains a ViT",
     ),
     "shiftmax-sum": Rule(
         "note",

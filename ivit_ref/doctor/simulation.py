@@ -2,8 +2,9 @@
 
 A tensor is a pair of real numbers and the scale that they are multiples of, up to float32's error; ``x / scale`` is what the
 release takes for integers. This is the one place of the project where a model runs in floats. It explains differences, and
-nothing is built on it. A sum of float32 depends on the order in which it is taken, which is PyTorch's own: ``nudge`` moves the
-sums of a row by so many units in the last place.
+nothing is built on it. A sum of float32 depends on the order in which it is taken, which is PyTorch's own: ``ulps`` moves the
+sums of a row - the one for the mean, the one for root or quotient - by so many units in the last place
+of the sum of magnitudes.
 
 Sources
     zkkli/I-ViT models/quantization_utils/quant_modules.py, ``QuantLinear``, ``QuantConv2d``, ``QuantMatMul``, ``QuantAct``,
@@ -47,14 +48,14 @@ class Simulated:
 
 
 Rule = Callable[[Node, Sequence[Simulated]], Simulated]
-SummingRule = Callable[[Node, Sequence[Simulated], int], Simulated]
+SummingRule = Callable[[Node, Sequence[Simulated], int, int], Simulated]
 
 
-def simulate(node: Node, inputs: Sequence[Simulated], nudge: int = 0) -> Simulated | None:
-    """What the node gives; None where the release has no counterpart. ``nudge`` matters for ``SUMMING`` only."""
+def simulate(node: Node, inputs: Sequence[Simulated], ulps: tuple[int, int] = (0, 0)) -> Simulated | None:
+    """What the node gives; None where the release has no counterpart. ``ulps`` matter for ``SUMMING`` only."""
     with np.errstate(all="ignore"):
         if node.op in SUMMING:
-            return SUMMING[node.op](node, inputs, nudge)
+            return SUMMING[node.op](node, inputs, *ulps)
         return RULES[node.op](node, inputs) if node.op in RULES else None
 
 
@@ -147,16 +148,16 @@ def _divided(e: Floats, total: Floats, bits: int) -> Floats:
     return np.asarray(np.floor(e * factor / np.float32(2 ** (32 - bits))), np.float32)
 
 
-def _sum(x: Floats, nudge: int) -> Floats:
-    total = x.sum(axis=-1, keepdims=True, dtype=np.float32)
-    return np.asarray(total + np.float32(nudge) * np.spacing(total), np.float32)
+def _sum(x: Floats, ulps: int) -> Floats:
+    total, size = (y.sum(axis=-1, keepdims=True, dtype=np.float32) for y in (x, np.abs(x)))
+    return np.asarray(total + np.float32(ulps) * np.spacing(size), np.float32)
 
 
-def _shiftmax(node: Node, inputs: Sequence[Simulated], nudge: int) -> Simulated:
+def _shiftmax(node: Node, inputs: Sequence[Simulated], _: int, ulps: int) -> Simulated:
     q, bits = inputs[0].quotient, _integer(node, "out_bits")
     e = _exponential(q - q.max(axis=-1, keepdims=True), inputs[0].scale, _integer(node, "n"))
     scale = np.asarray(2.0 ** (1 - bits), np.float32)
-    return Simulated(_divided(e, _sum(e, nudge), bits) * scale, scale)
+    return Simulated(_divided(e, _sum(e, ulps), bits) * scale, scale)
 
 
 def _shift_gelu(node: Node, inputs: Sequence[Simulated]) -> Simulated:
@@ -168,10 +169,10 @@ def _shift_gelu(node: Node, inputs: Sequence[Simulated]) -> Simulated:
     return Simulated(q * sigma * scale, scale)
 
 
-def _layer_norm(node: Node, inputs: Sequence[Simulated], nudge: int) -> Simulated:
+def _layer_norm(node: Node, inputs: Sequence[Simulated], mean_ulps: int, ulps: int) -> Simulated:
     q = inputs[0].quotient
-    y = q - np.rint(q.mean(axis=-1, keepdims=True, dtype=np.float32))
-    variance = _sum(y**2, nudge)
+    y = q - np.rint(_sum(q, mean_ulps) / np.float32(q.shape[-1]))
+    variance = _sum(y**2, ulps)
     root = np.full_like(variance, 2**16)
     for _ in range(10):
         root = np.floor((root + np.floor(variance / root)) / 2)
