@@ -23,7 +23,7 @@ def dump(model, state, images, path):
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
         torch.Tensor.cuda = lambda self, *args, **kwargs: self  # the release moves tensors to a GPU that is not there
-    load(model, state.get("model", state))
+    load(model, state.get("model", state.get("state_dict", state)))
     model.to(device).eval()
     arrays = {}
 

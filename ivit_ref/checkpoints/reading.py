@@ -104,7 +104,8 @@ def _opened(path: Path) -> tuple[Iterable[str], Read]:
         raise FileError(f"{path}: {PICKLED} but found an .npy file")
     if head.startswith(b"\x80"):
         raise FileError(f"{path}: {PICKLED} but found a bare pickle")
-    raise FileError(f"{path}: must be {KINDS}, but found a file that begins with {head[:8]!r}")
+    found = "an ONNX model, which is none" if path.suffix == ".onnx" else f"a file that begins with {head[:8]!r}"
+    raise FileError(f"{path}: must be a checkpoint: {KINDS}, but found {found}")
 
 
 def _archive(path: Path) -> tuple[Iterable[str], Read]:

@@ -65,7 +65,7 @@ def _random(args: argparse.Namespace) -> Graph:
         raise InputError(f"--seed: must not be negative, but found {seed}")
     config = model_named(args.model)
     with checkpoint.counted(random_state(config, seed)) as state:
-        graph = model_graph(state, config, args.profile or "qat", name=f"random_{seed}")
+        graph = model_graph(state, config, args.profile or "qat", name=f"{args.model}_random_{seed}")
     return graph.with_metadata(model=args.model)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from ivit_ref.cli.doctor_text import text
 from ivit_ref.doctor import examine
 from ivit_ref.doctor.against import UNEXPLAINED, compare
 from ivit_ref.doctor.finding import Finding, Place
-from ivit_ref.doctor.measured import measure, variants
+from ivit_ref.doctor.measured import Variant, disagreement, measure, variants
+from ivit_ref.doctor.rules import RULES
 from ivit_ref.errors import InputError, IvitError
 from ivit_ref.ir import Array, Graph
-from ivit_ref.models import Config, model_graph
+from ivit_ref.models import Config, ViTConfig, model_graph
 
 
 def register(commands: Commands) -> None:
@@ -49,12 +50,16 @@ def command(args: argparse.Namespace) -> int:
     facts: dict[str, Any] = {
         "checkpoint": Path(args.checkpoint).name,
         "model": {"kind": type(config).__name__.removesuffix("Config"), **asdict(config)},
-        "findings": [f.facts() for f in findings],
     }
     if given and graph is None:
         facts["not_run"] = "the integer graph cannot be built"
     elif graph is not None and given:
-        facts |= _run(args, graph, given, clash=any(f.rule == "scale-clash" for f in findings))
+        clash = any(f.rule == "scale-clash" for f in findings)
+        facts |= _run(args, graph, given, list(variants(graph, deployed=isinstance(config, ViTConfig), clash=clash)))
+        findings += disagreement(facts["measured"][0], facts["agreement_with"])
+        findings.sort(key=lambda f: list(RULES).index(f.rule))
+    facts["findings"] = [f.facts() for f in findings]
+    facts["verdict"] = next((s for s in ("fault", "deployment") if any(f.severity == s for f in findings)), "sound")
     report(args, facts, text(facts, findings))
     return int(any(f.severity != "note" for f in findings) or _unexplained(facts))
 
@@ -69,10 +74,9 @@ def _graph(args: argparse.Namespace, state: State, config: Config, findings: lis
         return None
 
 
-def _run(args: argparse.Namespace, graph: Graph, given: Mapping[str, Array], *, clash: bool) -> dict[str, Any]:
+def _run(args: argparse.Namespace, graph: Graph, given: Mapping[str, Array], chosen: Sequence[Variant]) -> dict[str, Any]:
     """What running it shows."""
     against = _against(args.against, graph, given["images"]) if args.against is not None else {}
-    chosen = list(variants(graph, clash=clash))
     progress = Progress(len(chosen) * len(given["images"]), "images")
     rows = measure(chosen, given, args.images, progress.update)
     progress.close()

@@ -32,8 +32,12 @@ def text(facts: dict[str, Any], findings: Sequence[Finding]) -> str:
 
 
 def _model(model: dict[str, Any]) -> str:
-    sizes = (f"{key} {'x'.join(map(str, value)) if isinstance(value, tuple) else value}" for key, value in model.items())
-    return ", ".join([model["kind"], *(size for size in sizes if not size.startswith("kind"))])
+    joined = {
+        key: ("x" if key in ("image", "patch") else ",").join(map(str, v)) for key, v in model.items() if isinstance(v, tuple)
+    }
+    sizes = [f"{key} {joined.get(key, value)}" for key, value in model.items() if key != "kind" and not isinstance(value, bool)]
+    absent = [] if model.get("patch_norm", True) else ["no norm of patches"]
+    return ", ".join([model["kind"], *sizes, *absent, *(["position embedding"] if model.get("position") else [])])
 
 
 def _verdict(findings: Sequence[Finding]) -> list[tuple[str, str]]:
@@ -80,6 +84,8 @@ def _against(rows: Sequence[dict[str, Any]]) -> str:
     differing = [row for row in rows if row["differing"]]
     verdicts = Counter(row["verdict"] for row in rows)
     lines = [f"against the simulation: {len(rows)} tensors, " + ", ".join(f"{n} {v}" for v, n in verdicts.most_common())]
+    if differing and differing[0]["op"] == "Quantize":
+        return "\n".join([*lines, f"  these are not the images of the dump: {_told(differing[0])}"])
     if differing:
         lines.append(f"first that differs: {_told(differing[0])}")
     narrow = next((row for row in differing if row["op"] in NARROW), None)
@@ -88,7 +94,11 @@ def _against(rows: Sequence[dict[str, Any]]) -> str:
     shown = differing[:SHOWN_TENSORS] + [row for row in differing[SHOWN_TENSORS:] if row["verdict"] in UNEXPLAINED]
     if shown:
         width = max(len(row["name"]) for row in shown)
-        lines.append(f"{'tensor':<{width}}  differ    largest  alone     left      verdict")
+        lines.append(
+            "  differ: of the integers, by largest at most; alone: if only this node ran, on the simulation's integers; left:"
+        )
+        lines.append("  not explained by float32 on its un-rounded quotients; carried: the difference comes from before")
+        lines.append(f"{'tensor':<{width}}    differ     largest     alone      left  verdict")
         lines += [_tensor(row, width) for row in shown]
     hidden = len(differing) - len(shown)
     return "\n".join(lines + ([f"and {hidden} more (see: --json)"] if hidden > 0 else []))
@@ -99,5 +109,11 @@ def _told(row: dict[str, Any]) -> str:
 
 
 def _tensor(row: dict[str, Any], width: int) -> str:
-    shares = [f"{100 * row[key] / row['total']:.2f} %" for key in ("differing", "alone", "left")]
-    return f"{row['name']:<{width}}  {shares[0]:<8}  {row['largest']:<7}  {shares[1]:<8}  {shares[2]:<8}  {row['verdict']}"
+    shares = [_percent(row[key], row["total"]) for key in ("differing", "alone", "left")]
+    return f"{row['name']:<{width}}  {shares[0]:>8}  {row['largest']:>10}  {shares[1]:>8}  {shares[2]:>8}  {row['verdict']}"
+
+
+def _percent(count: int, total: int) -> str:
+    """A few of many are not none."""
+    share = 100 * count / total
+    return f"{share:.2f} %" if share >= 0.005 or not count else "<0.01 %"

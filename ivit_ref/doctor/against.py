@@ -75,7 +75,7 @@ class _Tracks:
     """The three runs, side by side: tensors by name."""
 
     def __init__(self, graph: Graph, dump: Mapping[str, Array], images: Array, source: str) -> None:
-        self.dump, self.source = dump, source
+        self.dump, self.source, self.count = dump, source, len(images)
         image = graph.inputs[0].name
         check_inputs(graph, {image: images})
         self.own: dict[str, Array] = {image: images} | {c.value.name: c.data for c in graph.constants}
@@ -119,12 +119,16 @@ class _Tracks:
 
     def _dumped(self, node: Node) -> tuple[Simulated, Array]:
         """The simulation's tensor: as it is, and taken for integers."""
-        shape, array = self.own[node.output.name].shape, self.dump[node.name]
-        if array.size != self.own[node.output.name].size or array.dtype.kind not in "fiu":
+        own, array = self.own[node.output.name], self.dump[node.name]
+        each = own.size // self.count
+        if array.size != own.size and array.size and not array.size % each:
+            must = f"must be made from the {self.count} images that are given (see: --images)"
+            raise InputError(f"{self.source}: {must}, but found {array.size // each} in {node.name!r}")
+        if array.size != own.size or array.dtype.kind not in "fiu":
             must = f"{node.name!r} must have the elements of {node.output.type}"
             raise InputError(f"{self.source}: {must}, but found {array.dtype}{list(array.shape)}")
-        scale = self._scale(node, len(shape))
-        x = array.reshape(shape)
+        scale = self._scale(node, own.ndim)
+        x = array.reshape(own.shape)
         theirs = Simulated(np.asarray(x, np.float32) * (scale if x.dtype.kind in "iu" else ONE), scale)
         return theirs, self._integers(node, x, theirs)
 

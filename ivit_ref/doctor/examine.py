@@ -68,7 +68,7 @@ def _without_missing_bias(state: State, site: Site) -> Site:
 def _check_reload(state: State, expected: Iterable[Site], found: Findings) -> None:
     """What happens to those who load the checkpoint into PyTorch again."""
     acts = [site for site in expected if isinstance(site, Act)]
-    if not any(key.endswith((".min_val", ".max_val")) for key in state.arrays):
+    if not any(key.endswith((".min_val", ".max_val")) for key in state.arrays) and not found.has("epsilon-scale"):
         found.add("reload-ranges", "*.act_scaling_factor", f"{len(acts)} scales, none with the range that it came from")
     reshaped = {site.scale: (1,) for site in acts}
     reshaped |= {f"{site.name}.norm_scaling_factor": (1,) for site in expected if isinstance(site, Norm)}

@@ -60,6 +60,10 @@ class Findings:
         """Something breaks a rule."""
         self._places[rule].append(Place(key, value))
 
+    def has(self, rule: str) -> bool:
+        """Whether something broke it."""
+        return bool(self._places[rule])
+
     def all(self) -> list[Finding]:
         """The findings, the gravest first."""
         return [Finding(rule, tuple(places)) for rule, places in self._places.items() if places]

@@ -30,6 +30,9 @@ def check_bits(site: Softmax, stored: float | None, found: Findings) -> None:
     if site.bits == 16 and (stored is None or stored == 2.0**-15):
         value = f"{stored!r} = 2**-15" if stored else "not stored; the release has 2**-15"
         found.add("scale-clash", f"{site.name}.act_scaling_factor", value)
+    elif stored is not None and stored != 2.0 ** (1 - site.bits):
+        value = f"{stored:.8g}, where {site.bits} bits have 2**-{site.bits - 1}"
+        found.add("softmax-scale", f"{site.name}.act_scaling_factor", value)
     if site.length > 2**7:
         found.add("flat-rows", site.name, f"{site.length} equal logits give floor(128 / {site.length}) = 0 each")
 
@@ -67,7 +70,7 @@ def _check_reciprocal(key: str, step: float, denominator: int, of_what: str, fou
     factor = (2**31 - 1) // denominator
     loss = 1 - factor * denominator / (2**31 - 1)
     if loss > TOLERATED_LOSS:
-        found.add("int-div", key, f"{step:.6g}: the reciprocal of {of_what} is {factor}, {100 * loss:.0f} % too small")
+        found.add("int-div", key, f"{step:.6g}: the reciprocal is {factor} for {of_what}, {100 * loss:.1f} % too small")
 
 
 def check_norm(site: Norm, values: Mapping[str, Reals], found: Findings, *, deployed: bool) -> None:
@@ -75,11 +78,11 @@ def check_norm(site: Norm, values: Mapping[str, Reals], found: Findings, *, depl
     key = f"{site.source}.act_scaling_factor"
     if site.bits == 16:
         mean, spread = (2**15 - 1) / site.dim, math.sqrt(2**32 / site.dim)
-        value = f"int16, {site.dim} channels: wraps from a mean of {mean:.1f} or a deviation of {spread:.0f} of 32767 steps on"
+        value = f"int16, {site.dim} channels: a row wraps from a mean of {mean:.1f} or a deviation of {spread:.0f} steps on"
         found.add("layernorm-wrap" if deployed else "layernorm-width", key, value)
     else:
         quiet = math.sqrt(CONVERGED_FROM / site.dim)
-        found.add("root-range", key, f"int8, {site.dim} channels: rows with a deviation below {quiet:.1f} of 127 steps")
+        found.add("root-range", key, f"int8, {site.dim} channels: rows with a deviation below {quiet:.1f} steps")
     _check_folded(site, values, found)
 
 

@@ -76,27 +76,35 @@ RULES: Mapping[str, Rule] = {
         "the integer graph cannot be built",
         "as the message says",
     ),
+    "disagreement": Rule(
+        "fault",
+        "the integer graph and the given logits are not of the same model: the two differ in a few classes of "
+        "a hundred at most",
+        "check --num-heads, --image-size, the normalisation of the images, and that the logits are this checkpoint's",
+    ),
     "scale-clash": Rule(
         "deployment",
         "the deployed Shiftmax emits 7 bits (steps of 2**-7), its consumer assumes the checkpoint's 2**-15: "
         "attention arrives 256 times too small and the model answers at chance level, without an error "
         "(upstream #6, #12)",
-        "multiply int_softmax.act_scaling_factor and matmul_2.act_scaling_factor by 256 in what the "
-        "deployment reads; then mend layernorm-wrap, its second fault; or deploy what ivit-ref convert "
-        "writes, which has neither",
+        "multiply int_softmax.act_scaling_factor and matmul_2.act_scaling_factor by 256 in the checkpoint "
+        "that the deployment reads (convert_model.py, load_qconfig); then mend layernorm-wrap, its second "
+        "fault; or deploy what ivit-ref convert writes, which has neither",
     ),
     "layernorm-wrap": Rule(
         "deployment",
         "the deployed LayerNorm adds up int16 numbers in int16 and their squares in uint32; both wrap without "
         "an error for rows that are usual (about 57 % instead of 97 % on the digits model, with the scale "
         "mended)",
-        "cast to int32 before the mean and to int64 before the sum of squares",
+        "in quantized_layernorm (TVM_benchmark/models/layers.py), cast to int32 before the mean and to int64 "
+        "before the sum of squares",
     ),
     "layernorm-width": Rule(
         "note",
         "the release has no deployment of Swin; its LayerNorm operator, which adds up int16 numbers in int16 "
         "and their squares in uint32, would wrap without an error",
-        "cast to int32 before the mean and to int64 before the sum of squares",
+        "in quantized_layernorm (TVM_benchmark/models/layers.py), cast to int32 before the mean and to int64 "
+        "before the sum of squares",
     ),
     "reload-ranges": Rule(
         "note",
@@ -142,6 +150,11 @@ RULES: Mapping[str, Rule] = {
         "ten steps from 2**16 do not reach the square root of a sum of squares below 34,596: quiet rows come "
         "out too small, in the simulation too",
         "profile ideal (start from the bit length), which then differs from the training; --images counts such rows",
+    ),
+    "softmax-scale": Rule(
+        "note",
+        "the stored scale of Shiftmax is not that of the bits that the model was trained with; the integer graph has its own",
+        "none for the integer graph; a deployment that reads it must emit the bits that it stands for",
     ),
     "negative-gain": Rule(
         "note",

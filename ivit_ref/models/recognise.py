@@ -79,8 +79,8 @@ def _published_heads(state: State, dim: int, depth: int, hidden: int) -> int:
     for config in MODELS.values():
         if isinstance(config, ViTConfig) and (config.dim, config.depth, config.hidden) == (dim, depth, hidden):
             return config.heads
-    must = "the number of heads must be given (see: --num-heads), since a state dict does not show it"
-    raise CheckpointError(f"{state.source}: {must}, but found none for dimension {dim} and depth {depth}")
+    must = "the number of heads must be given (see: --num-heads) for a ViT of sizes that no published model has"
+    raise CheckpointError(f"{state.source}: {must}, but found dimension {dim}, depth {depth}, hidden {hidden}")
 
 
 def _swin(state: State, image: tuple[int, int] | None) -> Sizes:

@@ -61,11 +61,18 @@ def read(path: str | Path) -> ModelProto:
     try:
         model = onnx.load(path, format="protobuf")
     except (DecodeError, onnx.checker.ValidationError, OSError, ValueError, TypeError) as error:
+        _refuse_checkpoint(path)
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FileError(f"{path}: must be an ONNX model, but it cannot be read: {reason}") from error
     if not model.HasField("graph") or not model.graph.node:
         raise FileError(f"{path}: must have a graph with nodes, but found none: the file is truncated or not ONNX")
     return model
+
+
+def _refuse_checkpoint(path: Path) -> None:
+    """What is no model may be what a model is made from."""
+    if path.suffix in (".npz", ".safetensors", ".pth", ".tar", ".pt", ".bin"):
+        raise FileError(f"{path}: must be an ONNX model, but found a checkpoint, which ivit-ref convert makes one of")
 
 
 def is_native(model: ModelProto) -> bool:

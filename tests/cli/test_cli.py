@@ -602,7 +602,10 @@ BAD: dict[str, tuple[Bad, str]] = {
     "a token beyond float32": (lambda f: convert_with(f, cls_token=np.full((1, 1, 8), 1e300)), "'cls_token'"),
     "a pickled key": (lambda f: convert_with(f, cls_token=pickled()), "pickle"),
     "no checkpoint": (lambda f: ["convert", f / "none.npz", f / "out.onnx", "--num-heads", 4], "none.npz: must be a file"),
-    "text for a checkpoint": (lambda f: ["convert", ROOT / "README.md", f / "out.onnx", "--num-heads", 4], "must be .npz"),
+    "text for a checkpoint": (
+        lambda f: ["convert", ROOT / "README.md", f / "out.onnx", "--num-heads", 4],
+        "must be a checkpoint: .npz",
+    ),
     "no folder for the graph": (lambda f: ["convert", GRAPH, f / "none" / "out.onnx", "--profile", "tvm"], "can be written"),
     "a graph without a profile": (lambda f: ["convert", GRAPH, f / "out.onnx"], "--profile: must name the profile"),
     "a graph with heads": (lambda f: ["convert", GRAPH, f / "out.onnx", "--profile", "tvm", "--num-heads", 4], "--num-heads"),

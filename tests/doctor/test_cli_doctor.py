@@ -215,7 +215,7 @@ def test_against_is_refused(capsys: Capture, tmp_path: Path, first: Path) -> Non
         assert str(path) in refusal(capsys, *VIT, "--images", first, "--against", path)
     two = save(tmp_path / "two.npz", {"images": read_npz(TEST["vit"])["images"][:2]})
     message = refusal(capsys, *VIT, "--images", two, "--against", DATA / "vit_simulation.npz")
-    assert "'qact_input' must have the elements of" in message
+    assert "must be made from the 2 images that are given (see: --images), but found 1 in 'qact_input'" in message
 
 
 # --- Wrong use
@@ -286,7 +286,17 @@ def test_a_checkpoint_that_was_mended_for_the_deployment_has_no_clash(capsys: Ca
     assert doctor(path, "--num-heads", 4, "--images", first, "--json") == 1
     facts = json.loads(printed(capsys))
     assert [f["rule"] for f in facts["findings"] if f["severity"] != "note"] == ["layernorm-wrap"]
-    assert not any("released deployment" in row["name"] for row in facts["measured"])
+    names = [row["name"] for row in facts["measured"]]
+    assert names[-2:] == ["the released deployment (= tvm)", "  with the LayerNorm widths mended"]
+    assert "softmax-scale" in {f["rule"] for f in facts["findings"]}
+
+
+def test_heads_that_are_not_those_of_the_logits(capsys: Capture, tmp_path: Path) -> None:
+    few = save(tmp_path / "few.npz", {k: v[:60] for k, v in read_npz(TEST["vit"]).items()})
+    assert doctor(VIT[0], "--num-heads", 2, "--images", few) == 1
+    out = printed(capsys)
+    assert "verdict     faults: disagreement\n" in out
+    assert "check --num-heads" in out
 
 
 def test_a_model_that_cannot_be_built_is_not_run(capsys: Capture, tmp_path: Path, first: Path) -> None:

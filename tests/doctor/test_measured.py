@@ -64,7 +64,7 @@ def rows(by_name: Variants, digits: dict[str, Array]) -> dict[str, Measured]:
 
 @pytest.fixture(scope="module")
 def by_name(vit: Graph) -> dict[str, Variant]:
-    return {variant.name: variant for variant in variants(vit, clash=True)}
+    return {variant.name: variant for variant in variants(vit, deployed=True, clash=True)}
 
 
 def wrapping(variant: Variant) -> Interpreter:
@@ -104,7 +104,7 @@ def test_names_in_order(by_name: Variants) -> None:
 
 
 def test_swin_has_no_row_that_clashes() -> None:
-    chosen = list(variants(graph_of("digits_swin", None), clash=False))
+    chosen = list(variants(graph_of("digits_swin", None), deployed=False, clash=False))
     assert [v.name for v in chosen] == ["qat", "ideal", "paper", "tvm", "tvm, its LayerNorm widened"]
     assert not any(v.clash for v in chosen)
     given = {k: v[:12] for k, v in read_npz(GRAPHS / "digits_swin_test.npz").items()}

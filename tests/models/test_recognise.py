@@ -111,7 +111,7 @@ def test_heads_of_a_vit_that_is_not_published() -> None:
     arrays = arrays_of(VIT)
     message = refusal(arrays, image=VIT.image)
     assert message.startswith("some.npz: the number of heads must be given (see: --num-heads)")
-    assert message.endswith("but found none for dimension 8 and depth 2")
+    assert message.endswith("but found dimension 8, depth 2, hidden 8")
     assert recognise(State(arrays), heads=2, image=VIT.image) == VIT
     assert recognise(State(arrays), heads=4, image=VIT.image) == replace(VIT, heads=4)
 
