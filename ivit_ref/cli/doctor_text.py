@@ -7,28 +7,31 @@ from collections.abc import Sequence
 from typing import Any
 
 from ivit_ref.cli.common import table
-from ivit_ref.doctor.against import UNEXPLAINED
 from ivit_ref.doctor.finding import Finding
 
 SHOWN_EVENTS = 8
-SHOWN_TENSORS = 20
+LEGEND = (
+    "  differ: of the integers, by largest at most; alone: when the node is given the simulation's integers;",
+    "  left: when float32 on un-rounded quotients has had its say; carried: the difference comes from nodes before",
+)
 NARROW = ("Quantize", "Requantize", "RequantizeAdd", "Shiftmax")
 """What float32 holds without loss: everything else may need more than its 24 bits."""
 
 
 def text(facts: dict[str, Any], findings: Sequence[Finding]) -> str:
-    """The whole report: what changes results first, what is only worth knowing last."""
+    """The whole report: what changes results first, the longest part last."""
     parts = [table([("checkpoint", facts["checkpoint"]), ("model", _model(facts["model"])), *_verdict(findings)])]
     if "not_run" in facts:
         parts.append(f"not run: {facts['not_run']}")
     if "measured" in facts:
         parts.append(_measured(facts))
     parts += [finding.text() for finding in findings if finding.severity != "note"]
-    if "against" in facts:
-        parts.append(_against(facts["against"]))
     if "measured" in facts:
         parts.append(_events(facts["measured"][0]))
-    return "\n\n".join([*parts, *(finding.text() for finding in findings if finding.severity == "note")])
+    parts += [finding.text() for finding in findings if finding.severity == "note"]
+    if "against" in facts:
+        parts.append(_against(facts["against"]))
+    return "\n\n".join(parts)
 
 
 def _model(model: dict[str, Any]) -> str:
@@ -91,17 +94,12 @@ def _against(rows: Sequence[dict[str, Any]]) -> str:
     narrow = next((row for row in differing if row["op"] in NARROW), None)
     if narrow is not None and narrow is not differing[0]:
         lines.append(f"first of at most 16 bits: {_told(narrow)}")
-    shown = differing[:SHOWN_TENSORS] + [row for row in differing[SHOWN_TENSORS:] if row["verdict"] in UNEXPLAINED]
-    if shown:
-        width = max(len(row["name"]) for row in shown)
-        lines.append(
-            "  differ: of the integers, by largest at most; alone: if only this node ran, on the simulation's integers; left:"
-        )
-        lines.append("  not explained by float32 on its un-rounded quotients; carried: the difference comes from before")
+    if differing:
+        width = max(len(row["name"]) for row in differing)
+        lines += LEGEND
         lines.append(f"{'tensor':<{width}}    differ     largest     alone      left  verdict")
-        lines += [_tensor(row, width) for row in shown]
-    hidden = len(differing) - len(shown)
-    return "\n".join(lines + ([f"and {hidden} more (see: --json)"] if hidden > 0 else []))
+        lines += [_tensor(row, width) for row in differing]
+    return "\n".join(lines)
 
 
 def _told(row: dict[str, Any]) -> str:

@@ -225,7 +225,7 @@ def test_fine_scales_leave_a_valid_graph() -> None:
 
 
 def test_every_rule_is_reached() -> None:
-    """``refused`` and ``disagreement`` are the command's (see ``test_cli_doctor``); each other rule has a test of its own too."""
+    """``refused`` and ``disagreement`` are the command's (see ``test_cli_doctor``); each other has a test of its own too."""
     fine = {
         **random_state(LONG).arrays,
         LOGITS: np.float32(0.003),
