@@ -1,6 +1,7 @@
 """Dump every module of the released I-ViT simulation, for ``ivit-ref doctor CHECKPOINT --images X --against simulation.npz``.
 
 Copy this file into a checkout of the release. ``images``: floats (N, C, H, W), normalised as for validation, all in one batch.
+A state dict may be nested under ``model`` or ``state_dict`` and have the prefix ``module.``.
 
     from dump_simulation import dump; from models import deit_tiny_patch16_224
     dump(deit_tiny_patch16_224(), torch.load("checkpoint.pth.tar", map_location="cpu"), np.load("images.npy"), "simulation.npz")

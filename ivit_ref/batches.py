@@ -49,7 +49,7 @@ def count_and_batch(graph: Graph, inputs: Mapping[str, Array]) -> tuple[int, int
     array = next(iter(inputs.values()))
     count = len(array) if array.ndim else 1
     leading = {v.type.shape[:1] for v in (*graph.inputs, *(graph.values[name] for name in graph.outputs))}
-    dim = min(leading, key=str)[0] if len(leading) == 1 and leading != {()} else None
+    dim = next(iter(leading))[0] if len(leading) == 1 and leading != {()} else None
     batch = BATCH if isinstance(dim, str) else dim or count
     if count == 0:
         check_inputs(graph, inputs)

@@ -18,12 +18,13 @@ def macs(graph: Graph) -> int:
 def _macs(graph: Graph, node: Node) -> int:
     """For each result of a product, the length of what is summed up."""
     shapes = [graph.values[name].type.shape for name in node.inputs]
-    summed: dict[str, Shape] = {
-        "MatMul": shapes[0][-1:],
-        "Linear": shapes[0][-1:],
-        "Conv": shapes[1][1:] if len(shapes) > 1 else (),
-    }
-    return _product(node.output.type.shape) * _product(summed[node.op]) if node.op in summed else 0
+    if node.op in ("MatMul", "Linear"):
+        summed = shapes[0][-1:]
+    elif node.op == "Conv":
+        summed = shapes[1][1:]
+    else:
+        return 0
+    return _product(node.output.type.shape) * _product(summed)
 
 
 def _product(shape: Shape) -> int:

@@ -37,4 +37,4 @@ def test_products_are_counted_one_by_one() -> None:
 
 def test_a_named_dimension_has_no_cost() -> None:
     with pytest.raises(GraphError, match=r"macs: every dimension must be bound \(see: Graph.bind\), but found 'N'"):
-        macs(random_model())
+        macs(random_model(MODELS["deit_tiny_patch16_224"]))

@@ -48,7 +48,7 @@ def command(args: argparse.Namespace) -> int:
         return interpreter.run({"image": image})
 
     integer()
-    facts: dict[str, Any] = {"model": args.model, "engine": args.engine, "peak_memory_mb": peak_memory_mb()}
+    facts: dict[str, Any] = {"model": args.model, "engine": args.engine, "peak_memory_mib": peak_memory_mib()}
     facts |= {"parameters": parameters(config), "macs": macs(graph.bind(N=1))}
     other = _other(config, image)
     times = in_turn([integer, other] if other else [integer], args.runs)
@@ -76,7 +76,7 @@ def in_turn(functions: list[Callable[[], object]], runs: int) -> list[list[float
     return times
 
 
-def peak_memory_mb() -> int | None:
+def peak_memory_mib() -> int | None:
     """The largest resident size of this process so far; None where the system does not tell."""
     try:
         import resource
@@ -120,8 +120,8 @@ def _text(facts: dict[str, Any]) -> str:
             rows.append((name, _shown(facts[key], "ms")))
     if "ratio" in facts:
         rows.append(("ratio", _shown(facts["ratio"], "times as long")))
-    if facts["peak_memory_mb"] is not None:
-        rows.append(("peak memory", f"{facts['peak_memory_mb']} MiB, of the integer model alone"))
+    if facts["peak_memory_mib"] is not None:
+        rows.append(("peak memory", f"{facts['peak_memory_mib']} MiB, of the integer model alone"))
     return table(rows)
 
 

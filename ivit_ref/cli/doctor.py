@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ivit_ref.arrays import NpzArrays, read_npz
+from ivit_ref.batches import accuracy, image_input
 from ivit_ref.checkpoints import State, read_state
 from ivit_ref.cli import checkpoint
 from ivit_ref.cli.common import Commands, Progress, add_json, report
@@ -16,9 +17,10 @@ from ivit_ref.cli.doctor_text import text
 from ivit_ref.doctor import examine
 from ivit_ref.doctor.against import UNEXPLAINED, compare
 from ivit_ref.doctor.finding import Finding, Place
-from ivit_ref.doctor.measured import Variant, disagreement, measure, variants
+from ivit_ref.doctor.measured import disagreement, measure, variants
 from ivit_ref.doctor.rules import RULES
 from ivit_ref.errors import InputError, IvitError
+from ivit_ref.interpreter import check_inputs
 from ivit_ref.ir import Array, Graph
 from ivit_ref.models import Config, ViTConfig, model_graph
 
@@ -40,9 +42,7 @@ def command(args: argparse.Namespace) -> int:
     """Run it; 1 if something changes results."""
     if args.against is not None and args.images is None:
         raise InputError(f"--against: must come with --images, those that it was made from, but found {args.against!r} alone")
-    given = read_npz(args.images) if args.images is not None else {}
-    if args.images is not None and ("images" not in given or given["images"].ndim == 0 or not len(given["images"])):
-        raise InputError(f"{args.images}: must hold an array 'images', but found {', '.join(given) or 'none'}")
+    given = None if args.images is None else read_npz(args.images)
     with checkpoint.counted(read_state(args.checkpoint)) as state:
         config = checkpoint.architecture(args, state)
         findings = examine(state, config)
@@ -51,17 +51,16 @@ def command(args: argparse.Namespace) -> int:
         "checkpoint": Path(args.checkpoint).name,
         "model": {"kind": type(config).__name__.removesuffix("Config"), **asdict(config)},
     }
-    if given and graph is None:
-        facts["not_run"] = "the integer graph cannot be built"
-    elif graph is not None and given:
-        clash = any(f.rule == "scale-clash" for f in findings)
-        facts |= _run(args, graph, given, list(variants(graph, deployed=isinstance(config, ViTConfig), clash=clash)))
-        findings += disagreement(facts["measured"][0], facts["agreement_with"])
-        findings.sort(key=lambda f: list(RULES).index(f.rule))
+    if given is not None:
+        facts |= (
+            {"not_run": "the integer graph cannot be built"} if graph is None else _run(args, graph, config, given, findings)
+        )
+    findings.sort(key=lambda f: list(RULES).index(f.rule))
+    severities = {f.severity for f in findings}
+    facts["verdict"] = "fault" if "fault" in severities else "deployment" if "deployment" in severities else "sound"
     facts["findings"] = [f.facts() for f in findings]
-    facts["verdict"] = next((s for s in ("fault", "deployment") if any(f.severity == s for f in findings)), "sound")
     report(args, facts, text(facts, findings))
-    return int(any(f.severity != "note" for f in findings) or _unexplained(facts))
+    return int(facts["verdict"] != "sound" or any(row["verdict"] in UNEXPLAINED for row in facts.get("against", ())))
 
 
 def _graph(args: argparse.Namespace, state: State, config: Config, findings: list[Finding]) -> Graph | None:
@@ -70,20 +69,30 @@ def _graph(args: argparse.Namespace, state: State, config: Config, findings: lis
         return model_graph(state, config, name=Path(args.checkpoint).name.partition(".")[0] or "model")
     except IvitError as error:
         if not any(f.severity == "fault" for f in findings):
-            findings.insert(0, Finding("refused", (Place("*", " ".join(str(error).split())),)))
+            findings.append(Finding("refused", (Place("*", " ".join(str(error).split())),)))
         return None
 
 
-def _run(args: argparse.Namespace, graph: Graph, given: Mapping[str, Array], chosen: Sequence[Variant]) -> dict[str, Any]:
+def _run(
+    args: argparse.Namespace, graph: Graph, config: Config, given: Mapping[str, Array], findings: list[Finding]
+) -> dict[str, Any]:
     """What running it shows."""
+    images = image_input(graph, given, args.images)
+    check_inputs(graph, images)
     against = _against(args.against, graph, given["images"]) if args.against is not None else {}
+    clash = any(f.rule == "scale-clash" for f in findings)
+    chosen = variants(graph, deployed=isinstance(config, ViTConfig), clash=clash)
     progress = Progress(len(chosen) * len(given["images"]), "images")
     rows = measure(chosen, given, args.images, progress.update)
     progress.close()
-    agreement = "the given logits" if "logits" in given else "qat"
-    facts: dict[str, Any] = {"agreement_with": agreement, "measured": [row.facts() for row in rows]}
-    if "logits" in given and "labels" in given:
-        facts["given_correct"] = int((given["logits"].argmax(axis=1) == given["labels"]).sum())
+    findings += disagreement(rows[0])
+    facts: dict[str, Any] = {
+        "agreement_with": "the given logits" if "logits" in given else "qat",
+        "given_correct": accuracy({"logits": given["logits"]}, given, args.images).get("correct")
+        if "logits" in given
+        else None,
+        "measured": [row.facts() for row in rows],
+    }
     return facts | against
 
 
@@ -92,7 +101,3 @@ def _against(path: str, graph: Graph, images: Array) -> dict[str, Any]:
     rows = compare(graph, NpzArrays(path), images, path, progress.update)
     progress.close()
     return {"against": [row.facts() for row in rows]}
-
-
-def _unexplained(facts: dict[str, Any]) -> bool:
-    return any(row["verdict"] in UNEXPLAINED for row in facts.get("against", ()))

@@ -57,10 +57,13 @@ def _measured(facts: dict[str, Any]) -> str:
     width = max(len(row["name"]) for row in rows)
     head = f"{rows[0]['count']} image{'s' if rows[0]['count'] > 1 else ''}"
     lines = [f"{head:<{width}}  {'top-1':>8}  {'agree':>8}  (agree: the class is that of {facts['agreement_with']})"]
-    if "given_correct" in facts:
+    if facts["given_correct"] is not None:
         given = {"count": rows[0]["count"], "correct": facts["given_correct"], "agreeing": None}
         lines.append(f"{'the given logits':<{width}}  {_share(given, 'correct')}")
     for row in rows:
+        if row["stopped"]:
+            lines.append(f"{row['name']:<{width}}  stopped: {row['stopped']}")
+            continue
         totals: Counter[str] = Counter()
         for event in row["events"]:
             totals[event["kind"]] += event["count"]

@@ -77,7 +77,9 @@ def _problem(buffer: Buffer, array: Reals, site: Site) -> tuple[str, str] | None
     if not fits:
         return "wrong-shape", f"has shape {list(array.shape)}, and must have {list(buffer.shape)}"
     if not np.isfinite(array).all():
-        return "not-finite", _where(~np.isfinite(array), array)
+        # beta / gamma of a gain of 0, or of nearly 0
+        folded = isinstance(site, Norm) and buffer.kind == "int32"
+        return "bias-overflow" if folded else "not-finite", _where(~np.isfinite(array), array)
     if buffer.kind in ("int8", "int32"):
         return _not_integers(buffer, array, site)
     return _bad_scale(buffer, array) if buffer.kind in ("scale", "gains") else None
@@ -98,7 +100,8 @@ def _bad_scale(buffer: Buffer, array: Reals) -> tuple[str, str] | None:
     if (array <= 0).any():
         return "zero-scale", _where(array <= 0, array)
     if array.size == 1 and not buffer.shape and float(array.reshape(())) <= EPSILON:
-        return "epsilon-scale", f"{float(array.reshape(())):.8g}, float32 epsilon"
+        what = "float32 epsilon" if float(array.reshape(())) == EPSILON else "less than float32 epsilon"
+        return "epsilon-scale", f"{float(array.reshape(())):.8g}, {what}"
     return None
 
 

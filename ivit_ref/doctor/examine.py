@@ -2,79 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 import numpy as np
 
 from ivit_ref.checkpoints import State
 from ivit_ref.doctor import ranges, weights
-from ivit_ref.doctor.buffers import Reals, numbers, usable
+from ivit_ref.doctor.buffers import numbers, usable
 from ivit_ref.doctor.finding import Finding, Findings
 from ivit_ref.errors import ScaleError
 from ivit_ref.models.config import Config, ViTConfig
 from ivit_ref.models.sites import Act, Gelu, Layer, Norm, Site, Softmax, sites
+from ivit_ref.profiles import QAT, TVM
 
 
 def examine(state: State, config: Config) -> list[Finding]:
     """The findings, the gravest first."""
-    found = Findings()
-    steps: dict[str, float] = {}
-    expected = [_without_missing_bias(state, site) for site in sites(config)]
-    for site in expected:
-        _check(state, site, steps, found, deployed=isinstance(config, ViTConfig))
-    _check_reload(state, expected, found)
-    return found.all()
-
-
-def _check(state: State, site: Site, steps: dict[str, float], found: Findings, *, deployed: bool) -> None:
-    """One module; ``steps`` has the scales of those before it."""
-    values = usable(state, site, found)
-    if isinstance(site, Act):
-        if site.scale in values:
-            steps[site.name] = float(values[site.scale])
-        return
+    examination = _Examination(state, deployed=isinstance(config, ViTConfig))
     with np.errstate(all="ignore"):  # what overflows here differs from what is stored, and is told
-        _check_values(state, site, values, steps, found, deployed=deployed)
+        for site in sites(config):
+            examination.check(site)
+    examination.check_reload()
+    return examination.found.all()
 
 
-def _check_values(
-    state: State, site: Site, values: Mapping[str, Reals], steps: Mapping[str, float], found: Findings, *, deployed: bool
-) -> None:
-    if isinstance(site, Layer):
-        weights.check_layer(state, site, values, steps.get(site.source), found)
-    if isinstance(site, Norm):
-        weights.check_norm(state, site, values, found)
-        ranges.check_norm(site, values, found, deployed=deployed)
-    if isinstance(site, Softmax):
-        stored = numbers(state, f"{site.name}.act_scaling_factor")
-        ranges.check_bits(site, float(stored.reshape(-1)[0]) if stored is not None and stored.size else None, found)
-    if isinstance(site, Softmax | Gelu) and site.source in steps:
-        with suppress(ScaleError):  # a scale without an i0: building the graph refuses it
-            if isinstance(site, Gelu):
-                ranges.check_gelu(site, steps[site.source], found)
-            else:
-                ranges.check_sum(site, steps[site.source], found)
+class _Examination:
+    """Goes through the modules in the order of the forward pass; ``steps`` has the scales of those before."""
 
+    def __init__(self, state: State, *, deployed: bool) -> None:
+        self.state, self.deployed = state, deployed
+        self.profiles = (QAT, TVM) if deployed else (QAT,)
+        self.found = Findings()
+        self.steps: dict[str, float] = {}
+        self.acts = 0
 
-def _without_missing_bias(state: State, site: Site) -> Site:
-    """A model without qkv_bias has no trace of one in any block."""
-    if not isinstance(site, Layer) or not site.name.endswith("attn.qkv"):
-        return site
-    has = any(".attn.qkv.bias" in key for key in state.arrays)
-    return site if has else Layer(site.name, site.shape, site.source, bias=False)
+    def check(self, site: Site) -> None:
+        """One module."""
+        values = usable(self.state, site, self.found)
+        self.acts += isinstance(site, Act)
+        if isinstance(site, Act) and site.scale in values:
+            self.steps[site.name] = float(values[site.scale])
+        elif isinstance(site, Layer):
+            weights.check_layer(self.state, site, values, self.steps.get(site.source), self.found)
+        elif isinstance(site, Norm):
+            weights.check_norm(self.state, site, values, self.found)
+            ranges.check_norm(site, values, self.found, deployed=self.deployed)
+        elif isinstance(site, Softmax):
+            self._check_softmax(site)
+        elif isinstance(site, Gelu) and site.source in self.steps:
+            with suppress(ScaleError):  # a scale without an i0: building the graph refuses it
+                ranges.check_gelu(site, self.steps[site.source], self.profiles, self.found)
 
+    def _check_softmax(self, site: Softmax) -> None:
+        attention = site.name.rpartition(".")[0]
+        product, values = self._scale(f"{attention}.matmul_2"), self.steps.get(f"{attention}.qact1")
+        stored = self._scale(site.name)
+        believed = product / values if product is not None and values is not None else stored
+        ranges.check_bits(site, stored, believed, self.found)
+        if site.source in self.steps:
+            with suppress(ScaleError):
+                ranges.check_sum(site, self.steps[site.source], self.profiles, self.found)
 
-def _check_reload(state: State, expected: Iterable[Site], found: Findings) -> None:
-    """What happens to those who load the checkpoint into PyTorch again."""
-    acts = [site for site in expected if isinstance(site, Act)]
-    if not any(key.endswith((".min_val", ".max_val")) for key in state.arrays) and not found.has("epsilon-scale"):
-        found.add("reload-ranges", "*.act_scaling_factor", f"{len(acts)} scales, none with the range that it came from")
-    reshaped = {site.scale: (1,) for site in acts}
-    reshaped |= {f"{site.name}.norm_scaling_factor": (1,) for site in expected if isinstance(site, Norm)}
-    changed = {
-        key: state.arrays[key].shape for key, shape in reshaped.items() if key in state and state.arrays[key].shape != shape
-    }
-    if changed:
-        key, shape = next(iter(changed.items()))
-        found.add("reshaped", key, f"has shape {list(shape)}, and is registered with [1]; so are {len(changed)} buffers in all")
+    def _scale(self, module: str) -> float | None:
+        """A scale that the integer graph does not read, if it is there and was ever written."""
+        array = numbers(self.state, f"{module}.act_scaling_factor")
+        return None if array is None or array.size != 1 or not np.isfinite(array).all() else float(array.reshape(())) or None
+
+    def check_reload(self) -> None:
+        """What happens to those who load the checkpoint into PyTorch again."""
+        if not any(key.endswith((".min_val", ".max_val")) for key in self.state.arrays) and not self.found.has("epsilon-scale"):
+            self.found.add(
+                "reload-ranges", "*.act_scaling_factor", f"{self.acts} scales, none with the range that it came from"
+            )
+        scales = [key for key in self.state.arrays if key.endswith(("act_scaling_factor", "norm_scaling_factor"))]
+        shapes = {key: self.state.arrays[key].shape for key in scales}
+        changed = [key for key, shape in shapes.items() if shape != (1,)]
+        if changed:
+            value = f"has shape {list(shapes[changed[0]])}, and is registered with [1]; so are {len(changed)} buffers in all"
+            self.found.add("reshaped", changed[0], value)

@@ -1,10 +1,10 @@
 """One node of a graph as the released PyTorch simulation computes it: in float32, on quotients that are never rounded.
 
 A tensor is a pair of real numbers and the scale that they are multiples of, up to float32's error; ``x / scale`` is what the
-release takes for integers. This is the one place of the project where a model runs in floats. It explains differences, and
-nothing is built on it. A sum of float32 depends on the order in which it is taken, which is PyTorch's own: ``ulps`` moves the
-sums of a row - the one for the mean, the one for root or quotient - by so many units in the last place
-of the sum of magnitudes.
+release takes for integers. This is the one place of the project where an operator is computed in float32: it explains
+differences, and nothing is built on it. A sum of float32 depends on the order in which it is taken, which is PyTorch's own:
+``ulps`` moves the sums of a row - the one for the mean, the one for root or quotient - by so many units in the last place of
+the sum of magnitudes.
 
 Sources
     zkkli/I-ViT models/quantization_utils/quant_modules.py, ``QuantLinear``, ``QuantConv2d``, ``QuantMatMul``, ``QuantAct``,
@@ -84,7 +84,7 @@ def _moved(node: Node, inputs: Sequence[Simulated]) -> Simulated:
 
 def _linear(node: Node, inputs: Sequence[Simulated]) -> Simulated:
     x, weight, bias = inputs
-    scale = (bias.scale * ONE).reshape(-1)
+    scale = bias.scale.reshape(-1)
     return Simulated((x.quotient @ weight.quotient.T + bias.quotient) * scale, scale)
 
 
@@ -164,8 +164,9 @@ def _shift_gelu(node: Node, inputs: Sequence[Simulated]) -> Simulated:
     q, n, sigmoid = inputs[0].quotient, _integer(node, "n"), inputs[0].scale * np.float32(1.702)
     largest = q.max(axis=-1, keepdims=True)
     e = _exponential(q - largest, sigmoid, n)
-    sigma = _divided(e, e + _exponential(-largest, sigmoid, n), _integer(node, "out_bits"))
-    scale = inputs[0].scale * np.float32(2.0**-7)
+    bits = _integer(node, "out_bits")
+    sigma = _divided(e, e + _exponential(-largest, sigmoid, n), bits)
+    scale = inputs[0].scale * np.float32(2.0 ** (1 - bits))
     return Simulated(q * sigma * scale, scale)
 
 
@@ -182,7 +183,9 @@ def _layer_norm(node: Node, inputs: Sequence[Simulated], mean_ulps: int, ulps: i
 
 def _mean(node: Node, inputs: Sequence[Simulated]) -> Simulated:
     """The release takes the mean of real numbers and keeps their scale: no integers any more."""
-    return Simulated(inputs[0].x.mean(axis=1, keepdims=True, dtype=np.float32), inputs[0].scale)
+    axes = node.attributes["axes"]
+    assert isinstance(axes, tuple)
+    return Simulated(inputs[0].x.mean(axis=tuple(map(int, axes)), keepdims=True, dtype=np.float32), inputs[0].scale)
 
 
 def _integer(node: Node, attribute: str) -> int:

@@ -1,12 +1,11 @@
 """Graph builders: from the state dict of a model to its integer graph."""
 
-from ivit_ref.models.config import DEIT_TINY, MODELS, Config, SwinConfig, ViTConfig, model_named
+from ivit_ref.models.config import MODELS, Config, SwinConfig, ViTConfig, model_named
 from ivit_ref.models.graph import model_graph, random_model
 from ivit_ref.models.random_state import random_state
 from ivit_ref.models.recognise import recognise
 
 __all__ = [
-    "DEIT_TINY",
     "MODELS",
     "Config",
     "SwinConfig",

@@ -104,10 +104,6 @@ class ModuleBuilder:
         low, high = (-(2**7), 2**7 - 1) if dtype == "int8" else (-(2**15), 2**15 - 1)
         return narrow(saturate(from_float(np.clip(steps, 2 * low, 2 * high)), low, high), dtype), quant
 
-    def has(self, *keys: str) -> bool:
-        """Whether the state dict has a trace of one of these."""
-        return any(key in self.state for key in keys)
-
     def _step(self, name: str) -> Quant:
         return Quant(self.state.scale(f"{name}.act_scaling_factor"))
 

@@ -20,6 +20,7 @@ class ViTConfig:
     heads: int
     hidden: int
     classes: int
+    qkv_bias: bool = True
 
     def __post_init__(self) -> None:
         _check_heads(self.dim, self.heads)
@@ -74,6 +75,7 @@ class SwinConfig:
     classes: int
     patch_norm: bool = True
     position: bool = False
+    qkv_bias: bool = True
 
     def __post_init__(self) -> None:
         for i, stage in enumerate(self.stages):
@@ -132,8 +134,6 @@ MODELS: Mapping[str, Config] = {
     "swin_base_patch4_window7_224": _swin(128, 18),
 }
 """Sizes: zkkli/I-ViT models/vit_quant.py and swin_quant.py; ViT-S as in timm."""
-
-DEIT_TINY = _vit(192, 12, 3)
 
 
 def model_named(name: str) -> Config:

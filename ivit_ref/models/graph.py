@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ivit_ref.checkpoints.state import State
 from ivit_ref.ir import Graph
-from ivit_ref.models.config import DEIT_TINY, Config, ViTConfig
+from ivit_ref.models.config import Config, ViTConfig
 from ivit_ref.models.random_state import random_state
 from ivit_ref.models.swin import swin_graph
 from ivit_ref.models.vit import vit_graph
@@ -21,6 +21,6 @@ def model_graph(state: State, config: Config, profile: str | Profile = "qat", *,
     return swin_graph(state, config, profile, name=name)
 
 
-def random_model(config: Config = DEIT_TINY, profile: str | Profile = "qat", *, seed: int = 0) -> Graph:
+def random_model(config: Config, profile: str | Profile = "qat", *, seed: int = 0) -> Graph:
     """The integer graph of a model with random weights, for benchmarks and for bringing up a backend."""
     return model_graph(random_state(config, seed), config, profile, name=f"random_{seed}")

@@ -1,7 +1,8 @@
 """State dicts with random weights, for benchmarks and for bringing up a backend.
 
 Weights have a standard deviation of one over the square root of the fan-in, so that what flows through a layer keeps its
-spread, and every scale covers what passes there with room: no stream saturates, no row of attention is all zeros.
+spread, and every scale covers what passes there with room: in ``qat`` and ``paper`` no stream saturates and no row of attention
+is all zeros. (Under ``tvm`` some LayerNorms wrap, as they do in real models.)
 Each array is made when it is asked for, from the seed and its own name.
 """
 
@@ -39,7 +40,7 @@ Maker = Callable[[np.random.Generator], Array]
 
 
 def random_state(config: Config, seed: int = 0) -> State:
-    """A state dict of the release's names and shapes."""
+    """What the integer graph reads, under the release's names."""
     covers = {site.name: COVERED[site.role] / (2 ** (site.bits - 1) - 1) for site in sites(config) if isinstance(site, Act)}
     makers: dict[str, Maker] = {}
     for site in sites(config):

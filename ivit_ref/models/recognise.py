@@ -71,7 +71,13 @@ def _vit(state: State, heads: int | None, image: tuple[int, int] | None) -> Size
         "heads": _published_heads(state, dim, depth, hidden) if heads is None else heads,
         "hidden": hidden,
         "classes": _shape(state, "head", 2)[0],
+        "qkv_bias": _has_qkv_bias(state),
     }
+
+
+def _has_qkv_bias(state: State) -> bool:
+    """A model without has no trace of one in any block."""
+    return any(".attn.qkv.bias" in key for key in state.arrays)
 
 
 def _published_heads(state: State, dim: int, depth: int, hidden: int) -> int:
@@ -104,6 +110,7 @@ def _swin(state: State, image: tuple[int, int] | None) -> Sizes:
         "classes": _shape(state, "head", 2)[0],
         "patch_norm": state.has_prefix("patch_embed.norm."),
         "position": "absolute_pos_embed" in state,
+        "qkv_bias": _has_qkv_bias(state),
     }
 
 

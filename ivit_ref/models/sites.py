@@ -116,7 +116,7 @@ def _vit(c: ViTConfig) -> Iterator[Site]:
         name = f"blocks.{i}"
         yield Norm(f"{name}.norm1", c.dim, stream, 16)
         yield Act(f"{name}.qact1", 8, "norm")
-        yield from _qkv(f"{name}.attn", c.dim, f"{name}.qact1")
+        yield from _qkv(f"{name}.attn", c.dim, f"{name}.qact1", c.qkv_bias)
         yield Softmax(f"{name}.attn.int_softmax", c.tokens, f"{name}.attn.qact_attn1", 16)
         yield Act(f"{name}.attn.qact2", 8, "mixed")
         yield Layer(f"{name}.attn.proj", (c.dim, c.dim), f"{name}.attn.qact2")
@@ -140,7 +140,7 @@ def _swin(c: SwinConfig) -> Iterator[Site]:
     stream, bits = "qact1", 16
     for i, stage in enumerate(c.stages):
         for j in range(stage.depth):
-            yield from _swin_block(f"layers.{i}.blocks.{j}", stage, stream, bits)
+            yield from _swin_block(f"layers.{i}.blocks.{j}", stage, stream, bits, c.qkv_bias)
             stream, bits = f"layers.{i}.blocks.{j}.qact4", 16
         if i + 1 < len(c.stages):
             name = f"layers.{i}.downsample"
@@ -155,10 +155,10 @@ def _swin(c: SwinConfig) -> Iterator[Site]:
     yield Layer("head", (c.classes, c.stages[-1].dim), "qact3")
 
 
-def _swin_block(name: str, stage: Stage, stream: str, bits: int) -> Iterator[Site]:
+def _swin_block(name: str, stage: Stage, stream: str, bits: int, qkv_bias: bool) -> Iterator[Site]:
     yield Norm(f"{name}.norm1", stage.dim, stream, bits)
     yield Act(f"{name}.qact1", 8, "norm")
-    yield from _qkv(f"{name}.attn", stage.dim, f"{name}.qact1")
+    yield from _qkv(f"{name}.attn", stage.dim, f"{name}.qact1", qkv_bias)
     yield Table(f"{name}.attn.relative_position_bias_table", ((2 * stage.window - 1) ** 2, stage.heads))
     yield Act(f"{name}.attn.qact_table", 8, "bias")
     yield Act(f"{name}.attn.qact2", 8, "scores")
@@ -169,8 +169,8 @@ def _swin_block(name: str, stage: Stage, stream: str, bits: int) -> Iterator[Sit
     yield from _second_half(name, stage.dim, stage.hidden)
 
 
-def _qkv(name: str, dim: int, source: str) -> Iterator[Site]:
-    yield Layer(f"{name}.qkv", (3 * dim, dim), source)
+def _qkv(name: str, dim: int, source: str, bias: bool) -> Iterator[Site]:
+    yield Layer(f"{name}.qkv", (3 * dim, dim), source, bias)
     yield Act(f"{name}.qact1", 8, "linear")
     yield Act(f"{name}.qact_attn1", 8, "scores")
 

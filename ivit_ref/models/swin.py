@@ -22,14 +22,14 @@ from ivit_ref.models.builder import ModuleBuilder
 from ivit_ref.models.config import Stage, SwinConfig
 from ivit_ref.profiles import SOFTMAX_BITS, Profile, fitted, profile_named
 
-MODEL = {SOFTMAX_BITS: "8"}
+METADATA = {SOFTMAX_BITS: "8"}
 MASK = -100.0
 """What the release adds to the logit of a token from another region."""
 
 
 def swin_graph(state: State, config: SwinConfig, profile: str | Profile = "qat", *, name: str = "swin") -> Graph:
     """The integer graph: ``image`` float32[N,C,H,W] to ``logits_int`` int32[N,classes] and ``logits`` float32."""
-    return _Builder(state, config, GraphBuilder(name, fitted(profile_named(profile), MODEL))).build()
+    return _Builder(state, config, GraphBuilder(name, fitted(profile_named(profile), METADATA))).build()
 
 
 class _Builder(ModuleBuilder):
@@ -38,9 +38,6 @@ class _Builder(ModuleBuilder):
     def __init__(self, state: State, config: SwinConfig, graph: GraphBuilder) -> None:
         super().__init__(state, graph)
         self.config = config
-        blocks = [f"layers.{i}.blocks.{j}.attn.qkv" for i, depth in enumerate(config.depths) for j in range(depth)]
-        # Without qkv_bias no block has a trace of one.
-        self.qkv_bias = self.has(*(f"{block}.{key}" for block in blocks for key in ("bias", "bias_integer")))
 
     def build(self) -> Graph:
         g, c = self.graph, self.config
@@ -56,7 +53,7 @@ class _Builder(ModuleBuilder):
         x = self.requantize("qact3", x, "int8")
         logits_int = self.linear("head", x, c.classes, output="logits_int")
         logits = g.node("Dequantize", logits_int, name="dequantize", output="logits")
-        return g.finish([logits, logits_int], {"source": self.state.source, **MODEL})
+        return g.finish([logits, logits_int], {"source": self.state.source, **METADATA})
 
     def _embedding(self) -> Value:
         c, x = self.config, self.patches(self.config)
@@ -105,7 +102,7 @@ class _Builder(ModuleBuilder):
         return x
 
     def _attention(self, name: str, x: Value, stage: Stage, shift: int) -> Value:
-        x = self.linear(f"{name}.qkv", x, 3 * stage.dim, bias=self.qkv_bias)
+        x = self.linear(f"{name}.qkv", x, 3 * stage.dim, bias=self.config.qkv_bias)
         x = self.requantize(f"{name}.qact1", x, "int8")
         q, k, v = (self.head(f"{name}.{part}", x, i, stage.heads, part) for i, part in enumerate("qkv"))
         x = self.requantize(f"{name}.qact_attn1", self.scores(f"{name}.matmul_1", q, k), "int8")
@@ -139,10 +136,10 @@ class _Builder(ModuleBuilder):
         return self.graph.node("RequantizeAdd", x, mask, name=f"{name}.masked", quant=x.quant, rounds="each", dtype="int32")
 
     def _check_derived(self, key: str, expected: Array) -> None:
-        """A buffer that follows from the architecture must be what it follows to."""
-        if self.has(key) and not np.array_equal(self.state.real(key, expected.shape), expected):
-            must = "what follows from window and shift must be stored as it follows"
-            raise CheckpointError(f"{self.state.source}: {must}, but found another {key!r}")
+        """A stored buffer that follows from the sizes must be the one that follows."""
+        if key in self.state and not np.array_equal(self.state.real(key, expected.shape), expected):
+            must = f"{key!r} must be the one that window and shift give"
+            raise CheckpointError(f"{self.state.source}: {must}, but found another")
 
     def _downsample(self, name: str, x: Value, stage: Stage) -> Value:
         """``PatchMerging``: four neighbours - (0,0), (1,0), (0,1), (1,1) of rows and columns - become one token."""

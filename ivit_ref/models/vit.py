@@ -25,9 +25,6 @@ class _Builder(ModuleBuilder):
     def __init__(self, state: State, config: ViTConfig, graph: GraphBuilder) -> None:
         super().__init__(state, graph)
         self.config = config
-        keys = ("bias", "bias_integer")
-        # Without qkv_bias no block has a trace of one.
-        self.qkv_bias = self.has(*(f"blocks.{i}.attn.qkv.{key}" for i in range(config.depth) for key in keys))
 
     def build(self) -> Graph:
         c = self.config
@@ -72,7 +69,7 @@ class _Builder(ModuleBuilder):
 
     def _attention(self, name: str, x: Value) -> Value:
         c = self.config
-        x = self.linear(f"{name}.qkv", x, 3 * c.dim, bias=self.qkv_bias)
+        x = self.linear(f"{name}.qkv", x, 3 * c.dim, bias=c.qkv_bias)
         x = self.requantize(f"{name}.qact1", x, "int8")
         q, k, v = (self.head(f"{name}.{part}", x, i, c.heads, part) for i, part in enumerate("qkv"))
         x = self.requantize(f"{name}.qact_attn1", self.scores(f"{name}.matmul_1", q, k), "int8")

@@ -140,7 +140,8 @@ def test_no_numbers(key: str, dtype: str) -> None:
 @pytest.mark.parametrize("key", READ)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_not_finite(key: str, value: float) -> None:
-    assert one_value("not-finite", key, value, str(value))
+    folded = "norm" in key and key.endswith("bias_integer")  # beta / gamma of a gain of 0
+    assert one_value("bias-overflow" if folded else "not-finite", key, value, str(value))
 
 
 def one_value(rule: str, key: str, value: float, shown: str) -> bool:
@@ -195,7 +196,7 @@ def test_every_gain_that_is_zero() -> None:
     changes = {f"{NORM}.norm_scaling_factor": scale, f"{NORM}.bias_integer": bias, f"{NORM}.weight": gamma}
     assert new(changes) == {
         "zero-gain": {f"{NORM}.norm_scaling_factor": "2 of 16, first at [3]: 0"},
-        "not-finite": {f"{NORM}.bias_integer": "2 of 16, first at [3]: inf"},
+        "bias-overflow": {f"{NORM}.bias_integer": "2 of 16, first at [3]: inf"},
     }
 
 
@@ -265,7 +266,9 @@ def test_any_number_of_places(keys: list[str], kind: int) -> None:
         ("wrong-shape", lambda array: np.zeros((2, 0), np.float32)),
     ][kind]
     make: Callable[[Array], Array | None] = broken
-    assert set(new({key: make(SOUND[key]) for key in keys})[rule]) == set(keys)
+    found = new({key: make(SOUND[key]) for key in keys})
+    told = set(found.get(rule, {})) | (set(found.get("bias-overflow", {})) if rule == "not-finite" else set())
+    assert told == set(keys)
 
 
 # --- The checkpoints of the repository

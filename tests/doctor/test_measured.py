@@ -19,7 +19,7 @@ import pytest
 from ivit_ref import dyadic
 from ivit_ref.arrays import read_npz
 from ivit_ref.checkpoints import read_state
-from ivit_ref.doctor.measured import PROFILES, Measured, Variant, measure, variants
+from ivit_ref.doctor.measured import Measured, Variant, measure, variants
 from ivit_ref.errors import GraphError, IvitError
 from ivit_ref.interpreter import Interpreter
 from ivit_ref.ir import Graph, Node, Quant
@@ -34,8 +34,8 @@ Variants = dict[str, Variant]
 GRAPHS = Path(__file__).parents[2] / "graphs"
 AS_IT_IS, MENDED, BOTH = (
     "the released deployment, as it is",
-    "  with the scale mended (= tvm)",
-    "  and the LayerNorm widths, too",
+    "- its Shiftmax scale mended (= tvm)",
+    "- its LayerNorm widths mended, too",
 )
 SMALL = ViTConfig((4, 4), (2, 2), channels=1, dim=8, depth=2, heads=2, hidden=8, classes=3)
 
@@ -68,7 +68,7 @@ def by_name(vit: Graph) -> dict[str, Variant]:
 
 
 def wrapping(variant: Variant) -> Interpreter:
-    return Interpreter(variant.graph, overflow="wrap", clash=variant.clash)
+    return Interpreter(variant.make(), overflow="wrap", clash=variant.clash)
 
 
 # --- The table
@@ -99,13 +99,12 @@ def test_sums_wrap_in_the_deployed_layer_norm_alone(rows: dict[str, Measured]) -
 
 def test_names_in_order(by_name: Variants) -> None:
     assert list(by_name) == ["qat", "ideal", "paper", AS_IT_IS, MENDED, BOTH]
-    assert set(PROFILES) == {"qat", "ideal", "paper", "tvm"}
     assert [variant.name for variant in by_name.values() if variant.clash] == [AS_IT_IS]
 
 
 def test_swin_has_no_row_that_clashes() -> None:
     chosen = list(variants(graph_of("digits_swin", None), deployed=False, clash=False))
-    assert [v.name for v in chosen] == ["qat", "ideal", "paper", "tvm", "tvm, its LayerNorm widened"]
+    assert [v.name for v in chosen] == ["qat", "ideal", "paper", "tvm", "- its LayerNorm widths mended"]
     assert not any(v.clash for v in chosen)
     given = {k: v[:12] for k, v in read_npz(GRAPHS / "digits_swin_test.npz").items()}
     measured = measure([chosen[0], chosen[-1]], given, "digits_swin_test.npz", lambda count: None)
@@ -117,7 +116,7 @@ def test_swin_has_no_row_that_clashes() -> None:
 
 def test_the_clashing_graph_is_refused(by_name: Variants, tmp_path: Path) -> None:
     """By verify, by the interpreter, and by load, which names the rule in one line."""
-    clashing = by_name[AS_IT_IS].graph
+    clashing = by_name[AS_IT_IS].make()
     for refuse in (verify, Interpreter):
         with pytest.raises(GraphError, match=r"\(V4\)"):
             refuse(clashing)
@@ -130,7 +129,7 @@ def test_the_clashing_graph_is_refused(by_name: Variants, tmp_path: Path) -> Non
 
 def test_nothing_but_the_edge_rule_is_let_be(by_name: Variants) -> None:
     """A node that lacks an attribute, or a scale of another axis, is refused with ``clash`` too."""
-    clashing = by_name[AS_IT_IS].graph
+    clashing = by_name[AS_IT_IS].make()
     for broken in (without_an_attribute(clashing), with_too_many_scales(clashing)):
         with pytest.raises(GraphError):
             verify(broken, clash=True)
@@ -159,7 +158,7 @@ def ratios(node: Node) -> list[Fraction]:
 
 def test_only_the_multipliers_behind_attention_are_others(vit: Graph, by_name: Variants) -> None:
     """They are 2**-15 / 2**-7 = 2**-8 times those of the valid graph: of the requantization after ``matmul_2``, one a block."""
-    clashing, valid = (by_name[name].graph for name in (AS_IT_IS, MENDED))
+    clashing, valid = (by_name[name].make() for name in (AS_IT_IS, MENDED))
     assert valid == vit.with_profile("tvm")
     assert [n.name for n in clashing.nodes] == [n.name for n in valid.nodes]
     changed = [(a, b) for a, b in zip(clashing.nodes, valid.nodes, strict=True) if a.attributes != b.attributes]
