@@ -6,6 +6,7 @@ import lzma
 import os
 import tempfile
 import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +27,7 @@ LARGEST_RATIO = 100
 """A file may unpack to 256 MiB, or to a hundred times its own size, whichever is more."""
 
 UNREADABLE: tuple[type[Exception], ...] = (
-    *(OSError, EOFError, ValueError, TypeError, KeyError, OverflowError, MemoryError, RecursionError, RuntimeError),
+    *(OSError, EOFError, ValueError, TypeError, LookupError, OverflowError, MemoryError, RecursionError, RuntimeError),
     *(SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
 )
 """What zipfile, its decompressors and NumPy's header parser raise for damaged files."""
@@ -89,7 +90,9 @@ def read_npy(path: str | Path) -> Array:
 def telling(path: Path, what: str, also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Everything that reading a damaged file can raise, and ``also`` these, as one FileError of one line."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy warns of headers that Python 2 wrote; what is wrong with a file is one line
+            yield
     except FileError:
         raise
     except (*UNREADABLE, *also) as error:
@@ -125,8 +128,9 @@ def replace_file(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
                 temporary.replace(path)
             finally:
                 temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise FileError(f"{path}: must be a place that can be written, but it cannot: {error.strerror or error}") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
+        reason = getattr(error, "strerror", None) or error
+        raise FileError(f"{path}: must be a place that can be written, but it cannot: {reason}") from error
 
 
 def same_file(first: str | Path, second: str | Path) -> bool:
@@ -154,9 +158,13 @@ def _write_archive(stream: IO[bytes], arrays: Mapping[str, Array]) -> None:
 def existing(path: str | Path) -> Path:
     """The path, if it is a file."""
     path = Path(path)
-    if not path.is_file():
-        raise FileError(f"{path}: must be a file, but there is {'a folder' if path.is_dir() else 'none'}")
-    return path
+    try:
+        if path.is_file():
+            return path
+        found = "a folder" if path.is_dir() else "none"
+    except OSError as error:
+        found = f"no such name: {error.strerror}"
+    raise FileError(f"{path}: must be a file, but there is {found}")
 
 
 def check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:

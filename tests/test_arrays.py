@@ -422,3 +422,23 @@ def test_written_files_have_the_rights_of_any_other(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     write_npz(tmp_path / "x.npz", SOME)
     assert (tmp_path / "x.npz").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("descr", ["('<f4',)", "()", "[('a',)]"])
+def test_a_header_that_numpy_stumbles_over(descr: str, tmp_path: Path) -> None:
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': (1,), }}".encode().ljust(117) + b"\n"
+    (tmp_path / "odd.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(4))
+    with pytest.raises(FileError, match="it cannot be read"):
+        read_npy(tmp_path / "odd.npy")
+
+
+def test_a_link_to_itself_is_no_place_to_write(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(FileError, match="can be written"):
+        write_npz(tmp_path / "a", {"x": np.zeros(1)})
+
+
+def test_a_name_that_no_file_can_have() -> None:
+    with pytest.raises(FileError, match="must be a file, but there is"):
+        read_npz("x" * 300)

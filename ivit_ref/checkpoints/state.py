@@ -19,6 +19,9 @@ from ivit_ref.ir import Array
 EPSILON = float(np.finfo(np.float32).eps)
 """The least scale that the release lets be, and what it has for a range that was never seen."""
 
+SHOWN = 12
+"""So many numbers of modules are told."""
+
 
 class State:
     """Arrays by name, with where they come from for the messages."""
@@ -56,7 +59,8 @@ class State:
         array = self._array(key)
         if array.shape != shape:
             self._refuse(key, f"must have shape {list(shape)}", list(array.shape))
-        wide = array.astype(np.float64)
+        with np.errstate(all="ignore"):  # what is beyond float64, and a signalling NaN, are refused below
+            wide = array.astype(np.float64)
         if not np.isfinite(wide).all():
             self._refuse(key, "must be finite", float(wide[~np.isfinite(wide)][0]))
         return wide
@@ -78,16 +82,17 @@ class State:
 
     def count(self, modules: str) -> int:
         """How many ``<modules>.<i>.`` there are; they must be numbered from 0 on without a gap."""
-        pattern = re.compile(re.escape(modules) + r"\.(\d{1,6})\.")
-        numbers = {int(m.group(1)) for m in map(pattern.match, self.arrays) if m}
-        if not numbers or numbers != set(range(len(numbers))):
-            raise CheckpointError(f"{self.source}: {modules} must be numbered from 0 on, but found {sorted(numbers)}")
-        return len(numbers)
+        pattern = re.compile(re.escape(modules) + r"\.([^.]*)\.")
+        found = {m.group(1) for m in map(pattern.match, self.arrays) if m}
+        if not found or found != {str(i) for i in range(len(found))}:
+            first = sorted(found, key=lambda number: (len(number), number))[:SHOWN]
+            raise CheckpointError(f"{self.source}: {modules} must be numbered from 0 on, but found [{', '.join(first)}]")
+        return len(found)
 
     def _scales(self, key: str, array: Array, length: int, *, signed: bool) -> tuple[float, ...]:
         if array.size != length:
             self._refuse(key, f"must have {length} scales", list(array.shape))
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             values = array.astype(np.float32).reshape(-1)
         wrong = ~np.isfinite(values) | ((values == 0) if signed else (values <= 0))
         if wrong.any():

@@ -84,7 +84,8 @@ def _from_checkpoint(args: argparse.Namespace, source: str) -> Graph:
     with checkpoint.counted(read_state(source)) as state:
         config = checkpoint.architecture(args, state)
         graph = model_graph(state, config, args.profile or "qat", name=Path(source).name.partition(".")[0] or "model")
-    facts = {"source": Path(source).name, "source_sha256": digest(source)}
+    # The name of a file may be no text.
+    facts = {"source": Path(source).name.encode(errors="backslashreplace").decode(), "source_sha256": digest(source)}
     return graph.with_metadata(**facts, **({"model": args.model} if args.model else {}))
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from ivit_ref.errors import CheckpointError
 
+LARGEST_MASK = 2**24
+"""An image of 2048x2048 in patches of 4x4 and windows of 7x7 has masks of 2**23.6 elements."""
+
 
 @dataclass(frozen=True)
 class ViTConfig:
@@ -84,6 +87,9 @@ class SwinConfig:
             if not fits:
                 must = f"the {rows}x{columns} tokens of stage {i} must be whole windows (see: --image-size)"
                 raise CheckpointError(f"window: {must}, but found {stage.window}x{stage.window}")
+            if stage.tokens * stage.window**2 > LARGEST_MASK:
+                must = f"the masks of stage {i} must have at most 2**24 elements"
+                raise CheckpointError(f"image: {must}, but found {stage.tokens * stage.window**2}")
             if i + 1 < len(self.depths) and (rows % 2 or columns % 2):
                 raise CheckpointError(f"image: stage {i} must have even numbers of tokens to merge, but found {rows}x{columns}")
 

@@ -25,16 +25,20 @@ SPREAD = 24.0
 
 COVERED: Mapping[Role, float] = {
     "image": 5.5,
-    "patches": 7.0,
+    "patches": 6.0,
     "stream": 48.0,
     "norm": 6.0,
     "linear": 7.0,
     "scores": 8.0,
-    "mixed": 4.0,
+    "mixed": 5.5,
     "bias": 2.5,
     "gelu": 7.0,
 }
 """What a scale covers, in real units: a linear layer's result has a standard deviation of about one."""
+
+PATCHES = 0.5
+"""Standard deviation of what an image of standard normal pixels adds to the bias of the patches, which is 1 or -1: so much that
+the square root of an 8-bit LayerNorm converges for a black patch, and so little that a bright one does not saturate."""
 
 Maker = Callable[[np.random.Generator], Array]
 
@@ -108,17 +112,17 @@ def _mask(stage: Stage, shift: int, rng: np.random.Generator) -> Array:
 
 
 def _layer(site: Layer, step: float) -> dict[str, Maker]:
-    # The patches' bias is as large as what they show, so that the spread of a dark patch is no smaller than what the square
-    # root of an 8-bit LayerNorm needs.
     fan_in = int(np.prod(site.shape[1:]))
-    scale = 1 / (SPREAD * np.sqrt(fan_in))
+    patches = len(site.shape) == 4
+    scale = (PATCHES if patches else 1.0) / (SPREAD * np.sqrt(fan_in))
     makers: dict[str, Maker] = {
         site.scales: partial(_full, site.shape[:1], scale),
         f"{site.name}.weight_integer": partial(_weights, site.shape),
     }
-    if site.bias:
-        spread = 1.0 if len(site.shape) == 4 else 0.1
-        makers[f"{site.name}.bias_integer"] = partial(_integers, site.shape[:1], spread / (scale * step))
+    if patches:
+        makers[f"{site.name}.bias_integer"] = partial(_signs, site.shape[:1], 1 / (scale * step))
+    elif site.bias:
+        makers[f"{site.name}.bias_integer"] = partial(_integers, site.shape[:1], 0.1 / (scale * step))
     return makers
 
 
@@ -129,6 +133,11 @@ def _full(shape: tuple[int, ...], value: float, rng: np.random.Generator) -> Arr
 def _normal(shape: tuple[int, ...], spread: float, rng: np.random.Generator) -> Array:
     normal: Array = rng.standard_normal(shape, np.float32) * np.float32(spread)
     return normal
+
+
+def _signs(shape: tuple[int, ...], size: float, rng: np.random.Generator) -> Array:
+    signs: Array = rng.choice(np.rint(np.array([-size, size], np.float32)), shape)
+    return signs
 
 
 def _integers(shape: tuple[int, ...], spread: float, rng: np.random.Generator) -> Array:

@@ -33,6 +33,9 @@ def recognise(
             raise CheckpointError(f"{state.source}: {why}, but found {key!r}")
     expected = None if model is None else model_named(model)
     image = image or (expected.image if expected else None)
+    if state.has_prefix("layers.0.blocks.0.") and state.has_prefix("blocks.0."):
+        must = "must hold one model, a ViT (keys blocks.0...) or a Swin (keys layers.0.blocks.0...)"
+        raise CheckpointError(f"{state.source}: {must}, but found both")
     if state.has_prefix("layers.0.blocks.0."):
         if heads is not None:
             raise CheckpointError(f"{state.source}: a Swin shows its heads, so none must be given, but found {heads}")
@@ -77,7 +80,7 @@ def _vit(state: State, heads: int | None, image: tuple[int, int] | None) -> Size
 
 def _has_qkv_bias(state: State) -> bool:
     """A model without has no trace of one in any block."""
-    return any(".attn.qkv.bias" in key for key in state.arrays)
+    return any(key.startswith(("blocks.", "layers.")) and ".attn.qkv.bias" in key for key in state.arrays)
 
 
 def _published_heads(state: State, dim: int, depth: int, hidden: int) -> int:
@@ -140,6 +143,10 @@ def _check_image(state: State, config: Config) -> None:
             raise CheckpointError(f"{state.source}: {must}")
         return
     for i, stage in enumerate(config.stages):
+        table = f"layers.{i}.blocks.0.attn.relative_position_bias_table"
+        if state.shape(table, 2)[0] != (2 * stage.window - 1) ** 2:
+            must = f"windows of stage {i} must be {stage.window}x{stage.window}, for which {table!r} has other rows {given}"
+            raise CheckpointError(f"{state.source}: {must}")
         key = f"layers.{i}.blocks.1.attn_mask"
         if key in state and state.shape(key, 3)[0] != stage.windows:
             must = f"the image must have as many windows in stage {i} as {key!r}, {state.shape(key, 3)[0]} {given}"

@@ -264,7 +264,7 @@ def test_values_that_are_no_integers_of_the_tensor(value: float, vit: Case) -> N
 @pytest.mark.parametrize("scale", [np.array(0.0), np.array(np.nan), np.array(np.inf), np.ones(2), np.ones(0), np.array(1)])
 def test_scales_that_are_none(scale: Array, vit: Case) -> None:
     message = refusal(vit, {**vit.dump, "qact1.scale": scale})
-    assert message.endswith(f"'qact1.scale' must be 1 finite scales, but found {scale.dtype}{list(scale.shape)}")
+    assert message.endswith(f"'qact1.scale' must be 1 finite scales other than 0, but found {scale.dtype}{list(scale.shape)}")
 
 
 def test_scales_of_channels_that_are_too_few(vit: Case) -> None:

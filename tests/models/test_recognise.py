@@ -284,3 +284,22 @@ def test_a_number_of_windows_that_is_no_square_is_asked_for() -> None:
     wide = replace(SWIN, image=(SWIN.image[0], 2 * SWIN.image[1]))
     assert "(see: --image-size)" in refusal(arrays_of(wide))
     assert recognise(State(arrays_of(wide)), image=wide.image) == wide
+
+
+def test_two_models_in_one_file() -> None:
+    assert "must hold one model" in refusal({**arrays_of(SWIN), **arrays_of(VIT)}, image=(16, 16))
+
+
+@pytest.mark.parametrize("number", ["1000000", "00", "٣", "2x", ""])
+def test_a_block_of_no_number_is_no_block(number: str) -> None:
+    """A block that is dropped without a word would be another model."""
+    message = refusal({**arrays_of(VIT), f"blocks.{number}.norm1.weight": np.zeros(8)}, heads=2, image=VIT.image)
+    assert message.startswith("some.npz: blocks must be numbered from 0 on, but found [")
+    assert number in message
+
+
+def test_a_huge_image_is_refused_before_its_masks_are_made() -> None:
+    bare = {key: array for key, array in arrays_of(SWIN).items() if not key.endswith(("attn_mask", "position_index"))}
+    assert "at most 2**24 elements" in refusal(bare, image=(2**15, 2**15))
+    wide = {key: array for key, array in arrays_of(replace(SWIN, window=4)).items() if not key.endswith("attn_mask")}
+    assert "relative_position_bias_table" in refusal(wide, image=(8, 8))
