@@ -44,30 +44,15 @@ def from_real(ratio: float, what: str = "ratio", *, any_shift: bool = False) -> 
     if not math.isfinite(ratio) or ratio == 0:
         raise ScaleError(f"dyadic: {what} must be finite and not zero, but found {ratio}")
     mantissa, exponent = math.frexp(ratio)
-    return _normal(Fraction(mantissa) * 2**MULTIPLIER_BITS, MULTIPLIER_BITS - exponent, what, ratio, any_shift=any_shift)
-
-
-def from_fraction(ratio: Fraction, what: str = "ratio") -> tuple[int, int]:
-    """The dyadic number of an exact fraction, by the same rule; nothing is rounded before the multiplier."""
-    if ratio == 0:
-        raise ScaleError(f"dyadic: {what} must not be zero, but found {ratio}")
-    exponent = abs(ratio.numerator).bit_length() - ratio.denominator.bit_length()
-    if abs(ratio) >= Fraction(2) ** exponent:
-        exponent += 1
-    scaled = ratio / Fraction(2) ** exponent * 2**MULTIPLIER_BITS
-    return _normal(scaled, MULTIPLIER_BITS - exponent, what, ratio)
-
-
-def _normal(scaled: Fraction, shift: int, what: str, ratio: object, *, any_shift: bool = False) -> tuple[int, int]:
-    """Rounds the scaled mantissa and brings multiplier and shift into their ranges."""
-    magnitude = math.floor(abs(scaled) + Fraction(1, 2))
+    shift = MULTIPLIER_BITS - exponent
+    magnitude = math.floor(abs(Fraction(mantissa)) * 2**MULTIPLIER_BITS + Fraction(1, 2))
     if magnitude == 2**MULTIPLIER_BITS:
         magnitude, shift = magnitude // 2, shift - 1
     if shift < 0:
         raise ScaleError(f"dyadic: {what} must be below 2**31 in magnitude, but found {ratio}")
     if shift > LARGEST_SHIFT and not any_shift:
         magnitude, shift = 1, LARGEST_SHIFT
-    return (magnitude if scaled > 0 else -magnitude), shift
+    return (magnitude if ratio > 0 else -magnitude), shift
 
 
 def to_fraction(multiplier: int, shift: int) -> Fraction:

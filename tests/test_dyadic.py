@@ -93,7 +93,6 @@ def test_a_ratio_below_2_to_the_minus_32_gives_the_same_integers(ratio: float, v
 def test_a_ratio_below_2_to_the_minus_32_is_one_step(ratio: float) -> None:
     assert dyadic.from_real(ratio) == (1, 62)
     assert dyadic.from_real(-ratio) == (-1, 62)
-    assert dyadic.from_fraction(Fraction(ratio)) == (1, 62)
 
 
 @pytest.mark.parametrize("ratio", [0.0, -0.0, math.nan, math.inf, -math.inf])
@@ -106,46 +105,6 @@ def test_a_ratio_is_finite_and_not_zero(ratio: float) -> None:
 def test_a_ratio_that_reaches_2_to_the_31_is_refused(ratio: float) -> None:
     with pytest.raises(ScaleError, match=r"dyadic: the gain must be below 2\*\*31 in magnitude"):
         dyadic.from_real(ratio, "the gain")
-    with pytest.raises(ScaleError, match=r"dyadic: the gain must be below 2\*\*31 in magnitude"):
-        dyadic.from_fraction(Fraction(ratio), "the gain")
-
-
-def test_a_fraction_is_not_zero() -> None:
-    with pytest.raises(ScaleError, match="dyadic: the gain must not be zero"):
-        dyadic.from_fraction(Fraction(0), "the gain")
-
-
-def wholes() -> st.SearchStrategy[int]:
-    return anywhere(1, 2**80) | st.integers(1, 1000) | st.integers(0, 80).map(lambda k: 2**k)
-
-
-@settings(deadline=None, max_examples=4 * settings().max_examples)
-@given(wholes(), wholes(), st.sampled_from([-1, 1]))
-def test_from_fraction_is_the_nearest_number_of_31_bits(numerator: int, denominator: int, sign: int) -> None:
-    ratio = Fraction(numerator, denominator)
-    assume(Fraction(1, 2**32) <= ratio <= 2**31 - 1)
-    exponent = next(e for e in range(-32, 32) if ratio < Fraction(2) ** e)
-    magnitude, shift = rounded(ratio * Fraction(2) ** (31 - exponent), "half_away"), 31 - exponent
-    if magnitude == 2**31:
-        magnitude, shift = 2**30, shift - 1
-    assert dyadic.from_fraction(sign * ratio) == (sign * magnitude, shift)
-
-
-@settings(deadline=None)
-@given(ratios())
-def test_from_fraction_of_a_float_is_from_real(ratio: float) -> None:
-    assume(abs(ratio) < 2**31 - 0.5)
-    assert dyadic.from_fraction(Fraction(ratio)) == dyadic.from_real(ratio)
-
-
-def test_from_fraction_rounds_once() -> None:
-    """As a float64, the first is a tie behind the 31st bit, which goes up; the second is exactly below its tie."""
-    exact = Fraction(2**30) + HALF - Fraction(1, 2**60)
-    assert dyadic.from_real(float(exact)) == (2**30 + 1, 0)
-    assert dyadic.from_fraction(exact) == (2**30, 0)
-    assert dyadic.from_fraction(-exact) == (-(2**30), 0)
-    assert dyadic.from_fraction(Fraction(1, 3)) == (1431655765, 32)
-    assert dyadic.from_fraction(Fraction(-2, 3)) == (-1431655765, 31)
 
 
 def test_to_fraction_is_exact() -> None:

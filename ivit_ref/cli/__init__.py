@@ -6,13 +6,13 @@ Exit status 0: fine; 1: a difference or a finding; 2: wrong use or a refused inp
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from ivit_ref import __version__
 from ivit_ref.cli import bench, convert, doctor, inspect, ops, run
+from ivit_ref.cli.common import silence
 from ivit_ref.errors import IvitError
 
 COMMANDS = (run, inspect, convert, doctor, bench, ops)
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(end="", flush=True)
         return status
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence()
         return 0
     except (OSError, UnicodeEncodeError) as error:
         print(f"ivit-ref: the report must be written, but it cannot: {' '.join(str(error).split())}", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import re
 import sys
 import time
@@ -89,8 +90,16 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def report(args: argparse.Namespace, facts: dict[str, Any], text: str) -> None:
-    """Print one or the other on stdout."""
-    print(json.dumps(facts, indent=2) if args.json else text)
+    """Print one or the other on stdout; whoever stops reading early does not change the exit status."""
+    try:
+        print(json.dumps(facts, indent=2) if args.json else text, flush=True)
+    except BrokenPipeError:
+        silence()
+
+
+def silence() -> None:
+    """Nobody reads stdout any more: what is left goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def table(rows: list[tuple[str, str]]) -> str:

@@ -328,3 +328,14 @@ def test_a_variant_that_stops_is_a_row_of_its_own(tmp_path: Path, capsys: Captur
     rows = {row["name"]: row["stopped"] for row in json.loads(printed(capsys))["measured"]}
     assert rows["qat"] is None
     assert "IntDiv (C2)" in rows["paper"]
+
+
+def test_a_reader_who_leaves_early_does_not_change_the_exit_status() -> None:
+    """``ivit-ref doctor ... | head -1``: the pipe is closed before the report is through."""
+    words = [str(word) for word in (sys.executable, "-m", "ivit_ref", "doctor", *VIT, "--json")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
