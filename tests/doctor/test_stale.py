@@ -113,7 +113,7 @@ def test_both_forms_of_a_scale_are_taken() -> None:
         assert np.nextafter(cpu, gpu) == gpu
         assert stale(**channel(largest, cpu)) == stale(**channel(largest, gpu)) == {}
         for scale, other in ((cpu, gpu), (gpu, cpu)):
-            assert set(stale(**channel(largest, np.nextafter(scale, scale * 2 - other)))) == {SCALES}
+            assert set(stale(**channel(largest, np.nextafter(scale, F32(scale * 2 - other))))) == {SCALES}
 
 
 def test_a_channel_of_zeros_has_epsilon_for_its_scale() -> None:
