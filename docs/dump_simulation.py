@@ -4,7 +4,8 @@ Copy this file into a checkout of the release. ``images``: floats (N, C, H, W), 
 A state dict may be nested under ``model`` or ``state_dict`` and have the prefix ``module.``.
 
     from dump_simulation import dump; from models import deit_tiny_patch16_224
-    dump(deit_tiny_patch16_224(), torch.load("checkpoint.pth.tar", map_location="cpu"), np.load("images.npy"), "simulation.npz")
+    state = torch.load("checkpoint.pth.tar", map_location="cpu", weights_only=True)
+    dump(deit_tiny_patch16_224(), state, np.load("images.npy"), "simulation.npz")
 """
 
 import numpy as np

@@ -9,7 +9,7 @@ import tokenize
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from math import prod
 from pathlib import Path
@@ -35,7 +35,28 @@ UNREADABLE: tuple[type[Exception], ...] = (
 NOT_NUMBERS = "holds Python objects, which only a pickle can carry; save plain arrays with numpy.savez"
 
 
-class NpzArrays(Mapping[str, Array]):
+class LazyArrays(Mapping[str, Array]):
+    """Arrays by name, each read (or made) when it is asked for, and not kept."""
+
+    def __init__(self, names: Iterable[str], read: Callable[[str], Array]) -> None:
+        self._names, self._read_named = dict.fromkeys(names), read
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._read_named(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+class NpzArrays(LazyArrays):
     """The arrays of an ``.npz`` file by name: all headers are checked now, an array is read when asked for, and not kept.
 
     FileError says what is wrong with the file.
@@ -49,20 +70,11 @@ class NpzArrays(Mapping[str, Array]):
             for entry in self._archive.infolist():
                 self._read(entry, _check_header)
         self._entries = {entry.filename.removesuffix(".npy"): entry for entry in self._archive.infolist()}
+        super().__init__(self._entries, self._array)
 
-    def __getitem__(self, name: str) -> Array:
-        entry = self._entries[name]
+    def _array(self, name: str) -> Array:
         with self._telling():
-            return self._read(entry, _read_array)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._entries
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
+            return self._read(self._entries[name], _read_array)
 
     def _telling(self) -> AbstractContextManager[None]:
         return telling(self._path, "an .npz archive that numpy.savez wrote")

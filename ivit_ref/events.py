@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,10 @@ class Event:
     total: int
     index: tuple[int, ...]
     value: int
+
+    def facts(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**vars(self), "index": list(self.index), "text": str(self)}
 
     def __str__(self) -> str:
         where = f"{self.node or self.op}: {self.step}"

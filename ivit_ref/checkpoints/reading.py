@@ -11,14 +11,14 @@ import re
 import struct
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 
-from ivit_ref.arrays import ALWAYS_ALLOWED, NpzArrays, check_entries, existing, telling
+from ivit_ref.arrays import ALWAYS_ALLOWED, LazyArrays, NpzArrays, check_entries, existing, telling
 from ivit_ref.checkpoints.state import State
 from ivit_ref.errors import CheckpointError, FileError, MissingExtra
 from ivit_ref.ir import Array
@@ -61,29 +61,15 @@ def read_state(path: str | Path) -> State:
     if not keys:
         inside = ", ".join(map(repr, NESTED))
         raise CheckpointError(f"{path}: must hold the arrays of a state dict, at its top or in {inside}, but found none")
-    return State(_Arrays(keys, read), str(path))
+    return State(_named(keys, read), str(path))
 
 
-class _Arrays(Mapping[str, Array]):
+def _named(keys: Iterable[str], read: Read) -> LazyArrays:
     """Arrays, one at least, by the names that they have in a model: the file's without common prefixes."""
-
-    def __init__(self, keys: Iterable[str], read: Read) -> None:
-        self._keys = {key: key for key in keys}
-        self._read = read
-        while prefix := _common_prefix(self._keys):
-            self._keys = {name.removeprefix(prefix): key for name, key in self._keys.items()}
-
-    def __getitem__(self, name: str) -> Array:
-        return self._read(self._keys[name])
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._keys
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._keys)
-
-    def __len__(self) -> int:
-        return len(self._keys)
+    names = {key: key for key in keys}
+    while prefix := _common_prefix(names):
+        names = {name.removeprefix(prefix): key for name, key in names.items()}
+    return LazyArrays(names, lambda name: read(names[name]))
 
 
 def _common_prefix(names: Iterable[str]) -> str:

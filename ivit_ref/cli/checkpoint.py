@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ivit_ref.arrays import LazyArrays
 from ivit_ref.checkpoints import State
 from ivit_ref.cli.common import Progress
 from ivit_ref.errors import InputError
@@ -36,29 +37,15 @@ def architecture(args: argparse.Namespace, state: State) -> Config:
 @contextmanager
 def counted(state: State) -> Iterator[State]:
     """The same state dict; every array that is asked for moves the progress on."""
-    progress = Progress(len(state.arrays), "arrays")
-    try:
-        yield State(_Counting(state.arrays, progress), state.source)
-    finally:
-        progress.close()
+    progress, seen = Progress(len(state.arrays), "arrays"), set[str]()
 
-
-class _Counting(Mapping[str, Array]):
-    def __init__(self, arrays: Mapping[str, Array], progress: Progress) -> None:
-        self._arrays, self._progress = arrays, progress
-        self._seen: set[str] = set()
-
-    def __getitem__(self, key: str) -> Array:
-        array = self._arrays[key]
-        self._seen.add(key)
-        self._progress.update(len(self._seen))
+    def read(key: str) -> Array:
+        array = state.arrays[key]
+        seen.add(key)
+        progress.update(len(seen))
         return array
 
-    def __contains__(self, key: object) -> bool:
-        return key in self._arrays
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
-
-    def __len__(self) -> int:
-        return len(self._arrays)
+    try:
+        yield State(LazyArrays(state.arrays, read), state.source)
+    finally:
+        progress.close()

@@ -9,6 +9,8 @@ import os
 import re
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
@@ -106,6 +108,14 @@ def table(rows: list[tuple[str, str]]) -> str:
     """Lines of a name and what is said of it."""
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def event_totals(events: Sequence[dict[str, Any]]) -> str:
+    """How many events of each kind, the most frequent first."""
+    totals: Counter[str] = Counter()
+    for event in events:
+        totals[event["kind"]] += event["count"]
+    return ", ".join(f"{kind} {n}" for kind, n in totals.most_common()) or "none"
 
 
 class Progress:

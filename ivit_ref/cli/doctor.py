@@ -86,11 +86,10 @@ def _run(
     rows = measure(chosen, given, args.images, progress.update)
     progress.close()
     findings += disagreement(rows[0])
+    reference = {name: array for name, array in given.items() if name == "logits"}
     facts: dict[str, Any] = {
-        "agreement_with": "the given logits" if "logits" in given else "qat",
-        "given_correct": accuracy({"logits": given["logits"]}, given, args.images).get("correct")
-        if "logits" in given
-        else None,
+        "agreement_with": "the given logits" if reference else "qat",
+        "given_correct": accuracy(reference, given, args.images).get("correct"),
         "measured": [row.facts() for row in rows],
     }
     return facts | against

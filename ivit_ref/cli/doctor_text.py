@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from ivit_ref.cli.common import table
+from ivit_ref.cli.common import event_totals, table
 from ivit_ref.doctor.finding import Finding
 
 SHOWN_EVENTS = 8
@@ -64,11 +64,9 @@ def _measured(facts: dict[str, Any]) -> str:
         if row["stopped"]:
             lines.append(f"{row['name']:<{width}}  stopped: {row['stopped']}")
             continue
-        totals: Counter[str] = Counter()
-        for event in row["events"]:
-            totals[event["kind"]] += event["count"]
-        events = ", ".join(f"{kind} {n}" for kind, n in totals.most_common()) or "none"
-        lines.append(f"{row['name']:<{width}}  {_share(row, 'correct')}  {_share(row, 'agreeing')}  {events}")
+        lines.append(
+            f"{row['name']:<{width}}  {_share(row, 'correct')}  {_share(row, 'agreeing')}  {event_totals(row['events'])}"
+        )
     return "\n".join(lines)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from ivit_ref.arrays import read_npy, read_npz, same_file, write_npz
 from ivit_ref.batches import accuracy, count_and_batch, image_input, run_in_batches
-from ivit_ref.cli.common import Commands, Progress, add_import, add_json, add_profile, load_graph, report, table
+from ivit_ref.cli.common import Commands, Progress, add_import, add_json, add_profile, event_totals, load_graph, report, table
 from ivit_ref.errors import InputError
-from ivit_ref.events import OVERFLOWS, Event, EventLog
+from ivit_ref.events import OVERFLOWS, EventLog
 from ivit_ref.interpreter import Interpreter
 from ivit_ref.ir import Array, Graph
 
@@ -91,13 +91,9 @@ def _facts(args: argparse.Namespace, graph: Graph, log: EventLog, seconds: float
         "overflow": args.overflow,
         "count": count,
         "operators": dict(Counter(node.op for node in graph.nodes)),
-        "events": [_event_facts(event) for event in log.events],
+        "events": [event.facts() for event in log.events],
         "seconds": round(seconds, 4),
     }
-
-
-def _event_facts(event: Event) -> dict[str, Any]:
-    return {**vars(event), "index": list(event.index), "text": str(event)}
 
 
 def _text(facts: dict[str, Any]) -> str:
@@ -119,10 +115,7 @@ def _text(facts: dict[str, Any]) -> str:
 def _event_rows(events: list[dict[str, Any]]) -> list[tuple[str, str]]:
     if not events:
         return [("events", "none")]
-    totals: Counter[str] = Counter()
-    for event in events:
-        totals[event["kind"]] += event["count"]
-    rows = [("events", ", ".join(f"{kind} {n}" for kind, n in totals.most_common()))]
+    rows = [("events", event_totals(events))]
     largest = sorted(events, key=lambda event: -event["count"])[:SHOWN_EVENTS]
     rows += [("", event["text"]) for event in largest]
     hidden = len(events) - len(largest)

@@ -180,7 +180,7 @@ def _left(node: Node, inputs: Sequence[Simulated], first: Simulated, integers: A
         return 0
     x, fewest = Simulated(inputs[0].x[rows], inputs[0].scale), missed[rows]
     for ulps in product(MEAN_ULPS if node.op == "ILayerNorm" else (0,), ULPS):
-        other = simulate(node, [x, *inputs[1:]], ulps)
+        other = simulate(node, [x, *inputs[1:]], ulps) if fewest.any() else None
         if other is not None:
             fewest = np.minimum(fewest, (other.steps != integers[rows]).sum(axis=-1))
     return int(fewest.sum())

@@ -65,9 +65,8 @@ def usable(state: State, site: Site, found: Findings) -> Mapping[str, Reals]:
 
 def numbers(state: State, key: str) -> Reals | None:
     """The array under a key as float64; None where there is none, or none of numbers."""
-    if key not in state or state.arrays[key].dtype.kind not in "fiu":
-        return None
-    return np.asarray(state.arrays[key], np.float64)
+    array = state.arrays.get(key)
+    return None if array is None or array.dtype.kind not in "fiu" else np.asarray(array, np.float64)
 
 
 def _problem(buffer: Buffer, array: Reals, site: Site) -> tuple[str, str] | None:

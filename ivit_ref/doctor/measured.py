@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ class Measured:
 
     def facts(self) -> dict[str, Any]:
         """For JSON."""
-        return vars(self) | {"events": [{**vars(e), "index": list(e.index), "text": str(e)} for e in self.events]}
+        return vars(self) | {"events": [event.facts() for event in self.events]}
 
 
 def variants(graph: Graph, *, deployed: bool, clash: bool) -> list[Variant]:
@@ -59,6 +59,7 @@ def variants(graph: Graph, *, deployed: bool, clash: bool) -> list[Variant]:
     the deployment does not emit.
     """
 
+    @cache
     def tvm() -> Graph:
         return graph.with_profile("tvm")
 

@@ -14,7 +14,7 @@ from ivit_ref import dyadic
 from ivit_ref.build import GraphBuilder
 from ivit_ref.checkpoints.state import EPSILON, State
 from ivit_ref.errors import CheckpointError
-from ivit_ref.integers import Ints, from_float, narrow, saturate
+from ivit_ref.integers import BOUNDS, Ints, from_float, narrow, saturate
 from ivit_ref.ir import Quant, Value
 from ivit_ref.models.config import Config
 
@@ -101,7 +101,7 @@ class ModuleBuilder:
         real = self.state.float32(key, shape)
         with np.errstate(over="ignore"):
             steps = np.rint(np.float32(1) / np.float32(quant.scale[0]) * real)
-        low, high = (-(2**7), 2**7 - 1) if dtype == "int8" else (-(2**15), 2**15 - 1)
+        low, high = BOUNDS[dtype]
         return narrow(saturate(from_float(np.clip(steps, 2 * low, 2 * high)), low, high), dtype), quant
 
     def _step(self, name: str) -> Quant:

@@ -9,11 +9,12 @@ Each array is made when it is asked for, from the seed and its own name.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
 
+from ivit_ref.arrays import LazyArrays
 from ivit_ref.checkpoints.state import State
 from ivit_ref.ir import Array
 from ivit_ref.models.config import Config, Stage, SwinConfig
@@ -51,26 +52,11 @@ def random_state(config: Config, seed: int = 0) -> State:
         makers |= _makers(site, covers)
     if isinstance(config, SwinConfig):
         makers |= _derived(config)
-    return State(RandomArrays(makers, seed), f"random weights, seed {seed}")
 
+    def made(key: str) -> Array:
+        return makers[key](np.random.default_rng([seed, zlib.crc32(key.encode())]))
 
-class RandomArrays(Mapping[str, Array]):
-    """Arrays that are made when they are asked for, the same each time."""
-
-    def __init__(self, makers: Mapping[str, Maker], seed: int) -> None:
-        self._makers, self._seed = makers, seed
-
-    def __getitem__(self, key: str) -> Array:
-        return self._makers[key](np.random.default_rng([self._seed, zlib.crc32(key.encode())]))
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._makers
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._makers)
-
-    def __len__(self) -> int:
-        return len(self._makers)
+    return State(LazyArrays(makers, made), f"random weights, seed {seed}")
 
 
 def _makers(site: Site, steps: Mapping[str, float]) -> dict[str, Maker]:

@@ -33,30 +33,35 @@ def recognise(
             raise CheckpointError(f"{state.source}: {why}, but found {key!r}")
     expected = None if model is None else model_named(model)
     image = image or (expected.image if expected else None)
-    if state.has_prefix("layers.0.blocks.0.") and state.has_prefix("blocks.0."):
-        must = "must hold one model, a ViT (keys blocks.0...) or a Swin (keys layers.0.blocks.0...)"
-        raise CheckpointError(f"{state.source}: {must}, but found both")
-    if state.has_prefix("layers.0.blocks.0."):
-        if heads is not None:
-            raise CheckpointError(f"{state.source}: a Swin shows its heads, so none must be given, but found {heads}")
-        _check_kind(state, model, expected, SwinConfig)
-        sizes = _swin(state, image)
-        _check_sizes(state, model, expected, sizes)
-        config: Config = SwinConfig(**sizes)
-    elif state.has_prefix("blocks.0."):
-        _check_kind(state, model, expected, ViTConfig)
-        sizes = _vit(state, expected.heads if heads is None and isinstance(expected, ViTConfig) else heads, image)
-        _check_sizes(state, model, expected, sizes)
-        config = ViTConfig(**sizes)
-    else:
-        found = ", ".join(list(state.arrays)[:SHOWN]) or "none"
-        must = "must be a ViT (keys blocks.0...) or a Swin (keys layers.0.blocks.0...) of the release"
-        raise CheckpointError(f"{state.source}: {must}, but found the keys {found}")
+    kind = _kind(state)
+    if kind is SwinConfig and heads is not None:
+        raise CheckpointError(f"{state.source}: a Swin shows its heads, so none must be given, but found {heads}")
+    if expected is not None and type(expected) is not kind:
+        raise CheckpointError(f"{state.source}: must be a {model}, but found a {kind.__name__.removesuffix('Config')}")
+    if heads is None and isinstance(expected, ViTConfig):
+        heads = expected.heads
+    sizes = _vit(state, heads, image) if kind is ViTConfig else _swin(state, image)
+    if expected is not None:
+        _check_sizes(state, str(model), expected, sizes)
+    config = kind(**sizes)
     _check_image(state, config)
     return config
 
 
 Sizes = dict[str, Any]
+
+
+def _kind(state: State) -> type[Config]:
+    """Which of the two architectures it is; one, and only one."""
+    vit, swin = state.has_prefix("blocks.0."), state.has_prefix("layers.0.blocks.0.")
+    if vit and swin:
+        must = "must hold one model, a ViT (keys blocks.0...) or a Swin (keys layers.0.blocks.0...)"
+        raise CheckpointError(f"{state.source}: {must}, but found both")
+    if not vit and not swin:
+        found = ", ".join(list(state.arrays)[:SHOWN]) or "none"
+        must = "must be a ViT (keys blocks.0...) or a Swin (keys layers.0.blocks.0...) of the release"
+        raise CheckpointError(f"{state.source}: {must}, but found the keys {found}")
+    return SwinConfig if swin else ViTConfig
 
 
 def _vit(state: State, heads: int | None, image: tuple[int, int] | None) -> Sizes:
@@ -159,14 +164,9 @@ def _shape(state: State, layer: str, rank: int) -> tuple[int, ...]:
     return state.shape(key if key in state and f"{key}_integer" not in state else f"{key}_integer", rank)
 
 
-def _check_kind(state: State, model: str | None, expected: Config | None, kind: type[Config]) -> None:
-    if expected is not None and type(expected) is not kind:
-        raise CheckpointError(f"{state.source}: must be a {model}, but found a {kind.__name__.removesuffix('Config')}")
-
-
-def _check_sizes(state: State, model: str | None, expected: Config | None, sizes: Sizes) -> None:
+def _check_sizes(state: State, model: str, expected: Config, sizes: Sizes) -> None:
     """A published model may have been given other classes."""
-    for name, got in sizes.items() if expected is not None else ():
+    for name, got in sizes.items():
         wanted = getattr(expected, name)
         if name != "classes" and wanted != got:
             raise CheckpointError(f"{state.source}: the {name} of {model} must be {wanted}, but found {got}")
