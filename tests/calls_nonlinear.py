@@ -1,4 +1,4 @@
-"""Valid calls of the non-linear operators, and what their twins in ``tests/oracle`` answer.
+"""Valid calls of the non-linear operators, and what their twins in ``ivit_ref/oracle`` answer.
 
 ``CALLS[name]`` draws ``(arrays, attributes)`` that satisfies every constraint on types, shapes and attributes. Half of the
 calls are those of a profile at some scale, half choose every attribute on its own. What depends on values alone can still
@@ -20,15 +20,15 @@ import pytest
 from ivit_ref import ops
 from ivit_ref.errors import ConstraintError, IntegerOverflow
 from ivit_ref.events import Context, Event
+from ivit_ref.oracle.i_layer_norm import i_layer_norm
+from ivit_ref.oracle.int_div import int_div
+from ivit_ref.oracle.int_sqrt import int_sqrt
+from ivit_ref.oracle.lookup import lookup
+from ivit_ref.oracle.shift_exp import shift_exp
+from ivit_ref.oracle.shift_gelu import shift_gelu
+from ivit_ref.oracle.shiftmax import shiftmax
+from ivit_ref.oracle.widths import Overflow
 from ivit_ref.profiles import PROFILES, Profile
-from tests.oracle.i_layer_norm import i_layer_norm
-from tests.oracle.int_div import int_div
-from tests.oracle.int_sqrt import int_sqrt
-from tests.oracle.lookup import lookup
-from tests.oracle.shift_exp import shift_exp
-from tests.oracle.shift_gelu import shift_gelu
-from tests.oracle.shiftmax import shiftmax
-from tests.oracle.widths import Overflow
 
 Array = npt.NDArray[Any]
 Attributes = dict[str, Any]

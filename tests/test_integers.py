@@ -15,8 +15,8 @@ import ivit_ref.ops
 from ivit_ref import integers
 from ivit_ref.errors import ConstraintError, IntegerOverflow
 from ivit_ref.integers import BOUNDS, ROUNDINGS, Rounding
+from ivit_ref.oracle.rounding import float32, rounded
 from tests.calls_linear import anywhere
-from tests.oracle.rounding import float32, rounded
 
 DTYPES = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64")
 LOWEST, HIGHEST = -(2**63), 2**63 - 1

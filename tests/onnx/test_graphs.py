@@ -61,7 +61,7 @@ def by_twins(graph: Graph, inputs: dict[str, Array]) -> dict[str, Any]:
     values |= {constant.value.name: constant.data.tolist() for constant in graph.constants}
     for node in graph.nodes:
         kernel = REGISTRY[node.op].kernel
-        twins = importlib.import_module(f"tests.oracle.{kernel.__module__.rpartition('.')[2]}")
+        twins = importlib.import_module(f"ivit_ref.oracle.{kernel.__module__.rpartition('.')[2]}")
         values[node.output.name] = getattr(twins, kernel.__name__)(*(values[n] for n in node.inputs), **node.attributes)
     return values
 

@@ -9,9 +9,9 @@ from ivit_ref.errors import ConstraintError
 from ivit_ref.events import Context, Event
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import center
+from ivit_ref.oracle.center import center as oracle
 from ivit_ref.registry import REGISTRY
 from tests.calls_linear import CALLS, Call
-from tests.oracle.center import center as oracle
 
 ROW = np.array([0, 5, 127], np.int8)
 

@@ -8,9 +8,9 @@ from ivit_ref.errors import ConstraintError
 from ivit_ref.events import Context, Event
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import clip
+from ivit_ref.oracle.clip import clip as oracle
 from ivit_ref.registry import REGISTRY
 from tests.calls_linear import CALLS, Call
-from tests.oracle.clip import clip as oracle
 
 ROW = np.array([0, 1, 2, 3, 4], np.int8)
 DTYPES = [

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from ivit_ref.errors import ConstraintError
 from ivit_ref.events import Context, Event
 from ivit_ref.ops import dequantize
+from ivit_ref.oracle.dequantize import dequantize as oracle
+from ivit_ref.oracle.rounding import float32
 from tests.calls_linear import CALLS, LARGEST_FLOAT32, Call
-from tests.oracle.dequantize import dequantize as oracle
-from tests.oracle.rounding import float32
 
 HALF: dict[str, Any] = {"scale": (0.5,), "axis": 0, "zero_point": 0}
 ROW = np.array([[1, 2, 3]], np.int32)

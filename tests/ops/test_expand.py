@@ -8,9 +8,9 @@ from ivit_ref.errors import ConstraintError
 from ivit_ref.events import Context
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import expand
+from ivit_ref.oracle.expand import expand as oracle
 from ivit_ref.registry import REGISTRY
 from tests.calls_linear import CALLS, Call
-from tests.oracle.expand import expand as oracle
 
 X = np.array([[[1], [2]]], np.int16)
 LIKE = np.zeros((3, 5, 4), np.int8)

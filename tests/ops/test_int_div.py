@@ -9,9 +9,9 @@ from hypothesis import given
 from ivit_ref.errors import ConstraintError, IntegerOverflow
 from ivit_ref.events import Event
 from ivit_ref.ops import int_div
+from ivit_ref.oracle.shift_exp import shift_exp as shift_exp_twin
 from ivit_ref.profiles import PROFILES, TVM, Profile
 from tests.calls_nonlinear import Array, Attributes, Call, assert_agrees, int_div_calls, run
-from tests.oracle.shift_exp import shift_exp as shift_exp_twin
 
 
 def attributes(**changes: Any) -> Attributes:

@@ -9,9 +9,9 @@ from hypothesis import given
 from ivit_ref.errors import ConstraintError
 from ivit_ref.events import Event
 from ivit_ref.ops import int_sqrt
+from ivit_ref.oracle.int_sqrt import int_sqrt as twin
 from ivit_ref.profiles import IDEAL, PAPER, QAT, Profile
 from tests.calls_nonlinear import Call, assert_agrees, int_sqrt_calls, run
-from tests.oracle.int_sqrt import int_sqrt as twin
 
 CHOICES = pytest.mark.parametrize("profile", [QAT, PAPER, IDEAL], ids=lambda profile: profile.name)
 """The three pairs of start and steps that the profiles have; TVM's are QAT's."""

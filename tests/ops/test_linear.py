@@ -10,11 +10,11 @@ from ivit_ref.errors import ConstraintError, IntegerOverflow
 from ivit_ref.events import Context, Event
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import linear
+from ivit_ref.oracle.linear import linear as oracle
+from ivit_ref.oracle.rounding import float32
+from ivit_ref.oracle.widths import Overflow
 from ivit_ref.registry import REGISTRY
 from tests.calls_linear import CALLS, Call
-from tests.oracle.linear import linear as oracle
-from tests.oracle.rounding import float32
-from tests.oracle.widths import Overflow
 
 X = np.array([[1, 2]], np.int8)
 WEIGHT = np.array([[1, 0], [0, 1], [3, -4]], np.int8)

@@ -11,11 +11,11 @@ from ivit_ref.errors import ConstraintError, IntegerOverflow
 from ivit_ref.events import Context, Event
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import matmul
+from ivit_ref.oracle.matmul import matmul as oracle
+from ivit_ref.oracle.rounding import float32
+from ivit_ref.oracle.widths import Overflow
 from ivit_ref.registry import REGISTRY
 from tests.calls_linear import CALLS, Call
-from tests.oracle.matmul import matmul as oracle
-from tests.oracle.rounding import float32
-from tests.oracle.widths import Overflow
 
 ROW = np.array([[1, 2]], np.int8)
 COLUMN = np.array([[3], [4]], np.int8)

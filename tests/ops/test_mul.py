@@ -11,11 +11,11 @@ from ivit_ref.errors import ConstraintError, IntegerOverflow, ScaleError
 from ivit_ref.events import Context, Event
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import mul
+from ivit_ref.oracle.mul import mul as oracle
+from ivit_ref.oracle.rounding import float32
+from ivit_ref.oracle.widths import Overflow
 from ivit_ref.registry import REGISTRY
 from tests.calls_linear import CALLS, Call
-from tests.oracle.mul import mul as oracle
-from tests.oracle.rounding import float32
-from tests.oracle.widths import Overflow
 
 ROW = np.array([[1, 2, 3]], np.int8)
 COLUMN = np.array([[4], [5]], np.int8)

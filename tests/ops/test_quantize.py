@@ -14,10 +14,10 @@ from ivit_ref.errors import ConstraintError
 from ivit_ref.events import Context, Event
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import quantize
+from ivit_ref.oracle.quantize import quantize as oracle
+from ivit_ref.oracle.rounding import float32
 from ivit_ref.registry import REGISTRY
 from tests.calls_linear import CALLS, LARGEST_FLOAT32, Call
-from tests.oracle.quantize import quantize as oracle
-from tests.oracle.rounding import float32
 
 HALF: dict[str, Any] = {"scale": 0.5, "zero_point": 0, "dtype": "int8", "division": "reciprocal"}
 both = pytest.mark.parametrize("division", ["reciprocal", "direct"])

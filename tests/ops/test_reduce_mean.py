@@ -11,10 +11,10 @@ from ivit_ref.errors import ConstraintError
 from ivit_ref.events import Context, Event
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import reduce_mean
+from ivit_ref.oracle.reduce_mean import reduce_mean as oracle
 from ivit_ref.profiles import PROFILES, MeanRounding
 from ivit_ref.registry import REGISTRY
 from tests.calls_linear import CALLS, MEAN_ROUNDINGS, Call
-from tests.oracle.reduce_mean import reduce_mean as oracle
 
 X = np.array([[[1, 2, 3], [4, 5, 9]]], np.int8)
 TYPES = [TensorType("int8", (1, 2, 3))]

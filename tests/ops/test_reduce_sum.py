@@ -8,10 +8,10 @@ from ivit_ref.errors import ConstraintError, IntegerOverflow
 from ivit_ref.events import Context, Event
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import reduce_sum
+from ivit_ref.oracle.reduce_sum import reduce_sum as oracle
+from ivit_ref.oracle.widths import Overflow
 from ivit_ref.registry import REGISTRY
 from tests.calls_linear import CALLS, Call
-from tests.oracle.reduce_sum import reduce_sum as oracle
-from tests.oracle.widths import Overflow
 
 X = np.array([[[1, 2, 3], [4, 5, 6]]], np.int8)
 TYPES = [TensorType("int8", (1, 2, 3))]

@@ -10,9 +10,9 @@ from ivit_ref.errors import ConstraintError
 from ivit_ref.events import Context, Event
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import requantize
+from ivit_ref.oracle.requantize import requantize as oracle
 from ivit_ref.registry import REGISTRY
 from tests.calls_linear import CALLS, Call
-from tests.oracle.requantize import requantize as oracle
 
 HALF: dict[str, Any] = {
     "multiplier": (1,),

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from ivit_ref.errors import ConstraintError
 from ivit_ref.events import Context, Event
 from ivit_ref.ops import requantize_add
+from ivit_ref.oracle.requantize_add import requantize_add as oracle
 from tests.calls_linear import CALLS, Call
-from tests.oracle.requantize_add import requantize_add as oracle
 
 HALVES: dict[str, Any] = {
     "a_multiplier": (1,),

@@ -8,9 +8,9 @@ from ivit_ref.errors import ConstraintError
 from ivit_ref.events import Context
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import reshape
+from ivit_ref.oracle.reshape import reshape as oracle
 from ivit_ref.registry import REGISTRY
 from tests.calls_linear import CALLS, Call
-from tests.oracle.reshape import reshape as oracle
 
 X = np.arange(12, dtype=np.int16).reshape(2, 3, 2)
 

@@ -8,9 +8,9 @@ from ivit_ref.errors import ConstraintError
 from ivit_ref.events import Context
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import roll
+from ivit_ref.oracle.roll import roll as oracle
 from ivit_ref.registry import REGISTRY
 from tests.calls_linear import CALLS, Call
-from tests.oracle.roll import roll as oracle
 
 X = np.arange(6, dtype=np.int16).reshape(2, 3)
 TYPES = [TensorType("int16", (2, 3))]

@@ -8,9 +8,9 @@ from ivit_ref.errors import ConstraintError
 from ivit_ref.events import Context
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import transpose
+from ivit_ref.oracle.transpose import transpose as oracle
 from ivit_ref.registry import REGISTRY
 from tests.calls_linear import CALLS, Call
-from tests.oracle.transpose import transpose as oracle
 
 X = np.arange(6, dtype=np.int16).reshape(1, 2, 3)
 

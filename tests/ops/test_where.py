@@ -8,9 +8,9 @@ from ivit_ref.errors import ConstraintError
 from ivit_ref.events import Context
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import where
+from ivit_ref.oracle.where import where as oracle
 from ivit_ref.registry import REGISTRY
 from tests.calls_linear import CALLS, Call
-from tests.oracle.where import where as oracle
 
 MASK = np.array([[True, False, True]])
 X = np.array([[1, 2, 3]], np.int16)

@@ -6,8 +6,8 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from tests.oracle.nested import Index, at, build, shape_of
-from tests.oracle.rounding import float32
+from ivit_ref.oracle.nested import Index, at, build, shape_of
+from ivit_ref.oracle.rounding import float32
 
 
 def dequantize(x: Any, *, scale: tuple[float, ...], axis: int, zero_point: int) -> Any:

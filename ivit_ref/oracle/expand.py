@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.oracle.nested import Index, at, build, shape_of
+from ivit_ref.oracle.nested import Index, at, build, shape_of
 
 
 def expand(x: Any, like: Any, *, axes: tuple[int, ...]) -> Any:

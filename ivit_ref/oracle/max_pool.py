@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.oracle.conv import places
-from tests.oracle.nested import Index, build, shape_of
+from ivit_ref.oracle.conv import places
+from ivit_ref.oracle.nested import Index, build, shape_of
 
 
 def max_pool(

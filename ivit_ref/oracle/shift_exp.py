@@ -6,7 +6,8 @@ import math
 from fractions import Fraction
 from functools import cache
 
-from tests.oracle.widths import fit
+from ivit_ref.oracle.rounding import rounded
+from ivit_ref.oracle.widths import fit
 
 
 def shift_exp(
@@ -22,7 +23,7 @@ def exponential(x: int, i0: int, n: int, clamp: bool, half: str, quotient: str, 
     p = x + (x >> 1) - (x >> 4)
     if clamp:
         p = max(p, -n * i0)
-    q = {"floor": math.floor, "truncate": math.trunc}[quotient](Fraction(p, -i0))
+    q = rounded(Fraction(p, -i0), quotient)
     r = p + q * i0
     i_b = Fraction(r, 2) + i0 if half == "keep" else Fraction((r >> 1) + i0)
     y = math.floor(i_b * Fraction(2) ** _affordable(n - q))

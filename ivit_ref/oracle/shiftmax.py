@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.oracle.int_div import int_div
-from tests.oracle.shift_exp import shift_exp
-from tests.oracle.widths import fit
+from ivit_ref.oracle.int_div import int_div
+from ivit_ref.oracle.shift_exp import shift_exp
+from ivit_ref.oracle.widths import fit
 
 
 def shiftmax(

@@ -6,8 +6,8 @@ from fractions import Fraction
 from itertools import product
 from typing import Any
 
-from tests.oracle.nested import Index, at, build, shape_of
-from tests.oracle.rounding import rounded
+from ivit_ref.oracle.nested import Index, at, build, shape_of
+from ivit_ref.oracle.rounding import rounded
 
 
 def reduce_mean(x: Any, *, axes: tuple[int, ...], rounding: str) -> Any:

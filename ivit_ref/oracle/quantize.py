@@ -6,9 +6,9 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from tests.oracle.nested import at, build, shape_of
-from tests.oracle.rounding import float32, rounded
-from tests.oracle.widths import saturate
+from ivit_ref.oracle.nested import at, build, shape_of
+from ivit_ref.oracle.rounding import float32, rounded
+from ivit_ref.oracle.widths import saturate
 
 BEYOND_EVERY_DTYPE = 2**200
 

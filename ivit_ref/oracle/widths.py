@@ -9,7 +9,7 @@ class Overflow(Exception):
 
 def bounds(bits: int, signed: bool = True) -> tuple[int, int]:
     """The smallest and the largest integer of that width."""
-    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    return (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
 
 
 def fit(value: int, bits: int, signed: bool = True, overflow: str = "raise") -> int:
@@ -19,7 +19,7 @@ def fit(value: int, bits: int, signed: bool = True, overflow: str = "raise") -> 
         return value
     if overflow == "raise":
         raise Overflow(f"{value} does not fit {'int' if signed else 'uint'}{bits}")
-    return (value - low) % 2**bits + low
+    return (value - low) % (1 << bits) + low
 
 
 def saturate(value: int, dtype: str) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-from tests.oracle.nested import Index, at, build, shape_of
-from tests.oracle.widths import fit
+from ivit_ref.oracle.nested import Index, at, build, shape_of
+from ivit_ref.oracle.widths import fit
 
 
 def reduce_sum(x: Any, *, axes: tuple[int, ...], overflow: str = "raise") -> Any:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from tests.oracle.int_sqrt import root
-from tests.oracle.rounding import rounded
-from tests.oracle.widths import fit
+from ivit_ref.oracle.int_sqrt import root
+from ivit_ref.oracle.rounding import rounded
+from ivit_ref.oracle.widths import fit
 
 
 def i_layer_norm(
@@ -31,5 +31,4 @@ def i_layer_norm(
     k = root(v, sqrt_start, sqrt_steps)
     factor = math.floor(Fraction(2**31 - 1, max(k, 1)))
     product = [fit(factor * value, product_bits, overflow=overflow) for value in y]
-    halve = {"floor": math.floor, "truncate": math.trunc}[halving]
-    return [fit(halve(Fraction(a, 2)) + b, 32, overflow=overflow) for a, b in zip(product, bias, strict=True)]
+    return [fit(rounded(Fraction(a, 2), halving) + b, 32, overflow=overflow) for a, b in zip(product, bias, strict=True)]

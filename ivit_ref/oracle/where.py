@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.oracle.nested import Index, at, broadcast, build, repeated, shape_of
+from ivit_ref.oracle.nested import Index, at, broadcast, build, repeated, shape_of
 
 
 def where(condition: Any, x: Any, y: Any) -> Any:

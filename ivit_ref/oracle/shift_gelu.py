@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from tests.oracle.int_div import divide
-from tests.oracle.shift_exp import shift_exp
-from tests.oracle.shiftmax import total
-from tests.oracle.widths import fit
+from typing import Any
+
+from ivit_ref.oracle.int_div import divide
+from ivit_ref.oracle.shift_exp import shift_exp
+from ivit_ref.oracle.shiftmax import total
+from ivit_ref.oracle.widths import fit
 
 
 def shift_gelu(
@@ -27,7 +29,7 @@ def shift_gelu(
     """The y of one row x."""
     z = [by_shifts(value) for value in x] if sigmoid == "shifts" else x
     m = max(z)
-    exponential = {"i0": i0, "n": n, "clamp": clamp, "half": half, "quotient": quotient, "exp_bits": exp_bits}
+    exponential: dict[str, Any] = {"i0": i0, "n": n, "clamp": clamp, "half": half, "quotient": quotient, "exp_bits": exp_bits}
     e = shift_exp([value - m for value in z], **exponential, overflow=overflow)
     [e_m] = shift_exp([-m], **exponential, overflow=overflow)
     s = [total([value, e_m], sum, overflow) for value in e]

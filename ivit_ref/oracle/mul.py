@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.oracle.nested import Index, at, broadcast, build, repeated, shape_of
-from tests.oracle.widths import fit
+from ivit_ref.oracle.nested import Index, at, broadcast, build, repeated, shape_of
+from ivit_ref.oracle.widths import fit
 
 
 def mul(a: Any, b: Any, *, overflow: str = "raise") -> Any:

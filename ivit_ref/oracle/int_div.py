@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from tests.oracle.widths import fit, saturate
+from ivit_ref.oracle.widths import fit, saturate
 
 
 def int_div(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.oracle.nested import at, build, shape_of
+from ivit_ref.oracle.nested import at, build, shape_of
 
 
 def rescale(x: Any, *, alpha: tuple[float, ...], axis: int) -> Any:

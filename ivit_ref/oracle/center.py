@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.oracle.nested import at, build, shape_of
+from ivit_ref.oracle.nested import at, build, shape_of
 
 
 def center(x: Any, *, zero_point: int, dtype: str) -> Any:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from tests.oracle.nested import Index, at, build, shape_of
-from tests.oracle.rounding import rounded
-from tests.oracle.widths import saturate
+from ivit_ref.oracle.nested import Index, at, build, shape_of
+from ivit_ref.oracle.rounding import rounded
+from ivit_ref.oracle.widths import saturate
 
 
 def requantize(
