@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import lzma
 import os
+import sys
 import tempfile
 import tokenize
 import warnings
@@ -143,6 +145,16 @@ def replace_file(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
     except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
         reason = getattr(error, "strerror", None) or error
         raise FileError(f"{path}: must be a place that can be written, but it cannot: {reason}") from error
+
+
+def little_endian(array: Array) -> bytes:
+    """The elements in row-major order, little-endian: what a digest is taken of, and what goes to machines without NumPy."""
+    return (array if sys.byteorder == "little" else array.byteswap()).tobytes()
+
+
+def digest(array: Array) -> str:
+    """The SHA-256 of ``little_endian``."""
+    return hashlib.sha256(little_endian(array)).hexdigest()
 
 
 def same_file(first: str | Path, second: str | Path) -> bool:

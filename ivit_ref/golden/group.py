@@ -20,9 +20,10 @@ class Row:
 class Group:
     """Calls of one operator with the same attributes, stacked into one call.
 
-    ``inputs`` are the arrays by the operator's own input names. Those in ``stacked`` hold one row for each index of their leading
-    axis; the others are shared. Where nothing is stacked, the group is one vector. ``quants`` says what inputs are worth, where a
-    scale was the reason for an attribute (i0). ``profile`` is the one that the attributes come from; "" where none has a say.
+    ``inputs`` are the arrays by the operator's own input names. Those in ``stacked`` hold one row for each index of their
+    leading axis; the others are shared. Where nothing is stacked, the group is one vector. ``quants`` says what inputs are
+    worth, where a scale was the reason for an attribute (i0). ``profile`` is the one that the attributes come from; "" where
+    none has a say.
     """
 
     name: str

@@ -1,0 +1,1 @@
+"""Golden vectors: cases that are written once, confirmed twice, checksummed, and read by people and by every backend."""

@@ -1,0 +1,71 @@
+"""Making cases: run once, confirm by the second computation, write."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ivit_ref.golden.case import MODEL, ON_DEMAND, TENSORS, Case, Memory, Role, evaluated, recorded
+from ivit_ref.golden.group import Group
+from ivit_ref.golden.recipe import node_graph
+from ivit_ref.golden.second import confirm
+from ivit_ref.ir import Array, Graph
+
+MODELS = "models"
+"""The suite of cases that are whole models or parts of one."""
+
+
+def group_case(group: Group, generator: Mapping[str, Any], *, digests: bool = False) -> Case:
+    """The case of a group of vectors."""
+    graph, inputs = node_graph(group)
+    flags = tuple(sorted({flag for row in group.rows for flag in row.flags}))
+    names = [group.profile, group.name] if group.profile else [group.name]
+    return made_case(
+        graph,
+        inputs,
+        id="test_" + "_".join(names),
+        suite=group.op,
+        comment=group.comment,
+        flags=flags,
+        profile=group.profile,
+        generator=generator,
+        tensors="none" if digests else "all",
+        rows=group.rows,
+        stacked=group.stacked,
+    )
+
+
+def made_case(
+    graph: Graph, inputs: Mapping[str, Array], *, generator: Mapping[str, Any], tensors: str = "all", **facts: Any
+) -> Case:
+    """A confirmed case. ``tensors``: all, outputs, a pattern of names, or none, which keeps digests alone."""
+    values, events = evaluated(graph, inputs)
+    by = confirm(graph, values)
+
+    def where(name: str, role: Role) -> str:
+        if tensors == "none":
+            return ON_DEMAND
+        if role == "constant":
+            return MODEL
+        return TENSORS if role == "input" or _kept(name, role, tensors) else ON_DEMAND
+
+    records = recorded(graph, values, where)
+    return Case(
+        generator=generator,
+        confirmed_by=by,
+        graph=graph,
+        records=records,
+        events=events,
+        tensors=Memory(values),
+        **facts,
+    )
+
+
+def _kept(name: str, role: Role, tensors: str) -> bool:
+    return tensors == "all" or role == "output" or (tensors != "outputs" and fnmatchcase(name, tensors))
+
+
+def flags_of(cases: Collection[Case]) -> list[str]:
+    """Every flag that the cases carry."""
+    return sorted({flag for case in cases for flag in case.flags})

@@ -1,0 +1,62 @@
+"""How a case can be made again from a few numbers: large sets are kept as a seed and digests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ivit_ref.errors import FileError
+from ivit_ref.golden.group import Group
+from ivit_ref.golden.random_groups import random_groups
+from ivit_ref.ir import Array, Graph, Node, TensorType, Value
+from ivit_ref.models import model_named, random_model
+from ivit_ref.registry import lookup
+
+MOST_IMAGES = 64
+
+
+def node_graph(group: Group) -> tuple[Graph, dict[str, Array]]:
+    """The graph of one node that a group of vectors goes through, and what it is given; the node and its result are ``y``."""
+    types = [TensorType(str(array.dtype), array.shape) for array in group.inputs.values()]
+    inputs = tuple(Value(n, t, group.quants.get(n)) for n, t in zip(group.inputs, types, strict=True))
+    definition = lookup(group.op)
+    quants = [v.quant for v in inputs]
+    known = all(q is not None for q in quants[:1])
+    meaning = definition.result_quant(quants, types, group.attributes) if known else None
+    output = Value("y", definition.result_type(types, group.attributes), meaning)
+    node = Node(group.op, tuple(group.inputs), (output,), group.attributes, "y")
+    metadata = {"profile": group.profile} if group.profile else {}
+    return Graph(group.op, inputs, ("y",), (), (node,), metadata), dict(group.inputs)
+
+
+def again(suite: str, profile: str, generator: Mapping[str, Any], who: str) -> tuple[Graph, dict[str, Array]]:
+    """Graph and inputs of a case that is kept as its generator: random vectors, or a published model with random weights."""
+    kind, seed, name, count = (generator.get(key) for key in ("kind", "seed", "name", "count"))
+    if kind not in ("random", "model") or not isinstance(seed, int) or not isinstance(name, str) or not isinstance(count, int):
+        raise FileError(f"{who}: what is made on demand must have a generator with seed, count and name, but found {generator}")
+    if kind == "model":
+        return published(name, profile, seed, count, who)
+    for group in random_groups(suite, profile, seed, count):
+        if group.name == name:
+            return node_graph(group)
+    raise FileError(f"{who}: the generator must name a group of random vectors, but found {name!r}")
+
+
+def published(name: str, profile: str, seed: int, count: int, who: str) -> tuple[Graph, dict[str, Array]]:
+    """A published model with random weights, and that many random images."""
+    if count > MOST_IMAGES:
+        raise FileError(f"{who}: the images must be at most {MOST_IMAGES}, but found {count}")
+    graph = random_model(model_named(name), profile, seed=seed).bind(N=count)
+    image = graph.inputs[0]
+    lengths = [d for d in image.type.shape if isinstance(d, int)]
+    return graph, {image.name: random_image(seed, lengths)}
+
+
+def random_image(seed: int, shape: list[int]) -> Array:
+    """Pixels from -2 to 2 in steps of 1/64: exact in float32, and of a bit stream that NumPy keeps for ever."""
+    raw = np.random.PCG64(seed).random_raw(prod(shape))
+    steps = np.asarray(raw % np.uint64(257), np.float32) - np.float32(128)
+    return (steps / np.float32(64)).reshape(shape)

@@ -1,0 +1,131 @@
+"""Writing a case: an ONNX backend-test folder with more in it, which appears whole or not at all and is never overwritten."""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from onnx import numpy_helper
+
+from ivit_ref import __version__
+from ivit_ref.arrays import replace_file, write_npz
+from ivit_ref.errors import FileError
+from ivit_ref.golden.case import MODEL, TENSORS, Case, document
+from ivit_ref.ir import Array
+from ivit_ref.onnx_io import to_model
+
+PROGRAM = f"ivit_ref {__version__}"
+CASE = "case.json"
+DATA = "data.json"
+DATA_SET = "test_data_set_0"
+EXACT = {"atol": 0, "rtol": 0}
+"""What ``data.json`` holds: onnx's own runner would otherwise allow a thousandth."""
+
+TEMPORARY = ".ivit-ref-"
+LONGEST_LINE = 4096
+"""Characters up to which a JSON list of plain values stays on one line."""
+
+
+def write_case(case: Case, suite: Path) -> Path:
+    """Write the case's folder into the folder of its suite, and return it."""
+    files = case_files(case)
+    return write_folder(suite / case.id, lambda folder: _write_files(folder, case, files))
+
+
+def case_files(case: Case) -> dict[str, bytes]:
+    """What is not ``tensors.npz``, by path: a case that is made on demand has ``case.json`` alone."""
+    files: dict[str, bytes] = {}
+    model = None
+    if _stored(case):
+        data = to_model(case.graph).SerializeToString(deterministic=True)
+        model = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        files = {MODEL: data, DATA: to_json(EXACT)} | _data_set(case)
+    return files | {CASE: to_json(document(case, PROGRAM, model))}
+
+
+def _stored(case: Case) -> bool:
+    return any(record.where == TENSORS for record in case.records)
+
+
+def _data_set(case: Case) -> dict[str, bytes]:
+    """Inputs and outputs as ONNX's backend tests have them."""
+    files = {}
+    for kind, names in (("input", [v.name for v in case.graph.inputs]), ("output", case.graph.outputs)):
+        for k, name in enumerate(names):
+            tensor = numpy_helper.from_array(case.tensors[name], name)
+            files[f"{DATA_SET}/{kind}_{k}.pb"] = tensor.SerializeToString(deterministic=True)
+    return files
+
+
+def _write_files(folder: Path, case: Case, files: Mapping[str, bytes]) -> None:
+    for path, data in files.items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_bytes(data)
+    kept: dict[str, Array] = {r.name: case.tensors[r.name] for r in case.records if r.where == TENSORS}
+    if kept:
+        write_npz(folder / TENSORS, kept)
+
+
+def write_folder(path: Path, fill: Callable[[Path], None]) -> Path:
+    """A folder, filled beside its place and moved there. One with the same files stays; one with others is not touched."""
+    path = path.absolute()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=TEMPORARY))
+        try:
+            fill(temporary)
+            if path.exists():
+                _check_same(path, temporary)
+            else:
+                temporary.chmod(0o755)
+                temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise FileError(f"{path}: must be a place that can be written, but it cannot: {error.strerror or error}") from error
+    return path
+
+
+def _check_same(path: Path, other: Path) -> None:
+    names = sorted(p.relative_to(other).as_posix() for p in other.rglob("*") if p.is_file())
+    there = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+    _, different, unreadable = filecmp.cmpfiles(path, other, names, shallow=False)
+    changed = [*different, *unreadable, *(set(names) ^ set(there))]
+    if changed:
+        must = "goldens are frozen: what is there must be the same, or be removed first"
+        raise FileError(f"{path}: {must}, but found another {min(changed)}")
+
+
+def to_json(document: Any) -> bytes:
+    """Readable JSON: a list of numbers stays on one line."""
+    return (_json(document, "") + "\n").encode()
+
+
+def write_json(path: Path, document: Any) -> None:
+    """The same into a file, whole or not at all."""
+    data = to_json(document)
+    replace_file(path, lambda stream: stream.write(data))
+
+
+def _json(value: Any, indent: str) -> str:
+    inner = indent + "  "
+    plain = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    if not isinstance(value, (dict, list)) or not value or (_is_flat(value) and len(plain) < LONGEST_LINE):
+        return plain
+    if isinstance(value, dict):
+        lines = [f"{inner}{json.dumps(key, ensure_ascii=False)}: {_json(v, inner)}" for key, v in value.items()]
+        return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+    return "[\n" + ",\n".join(inner + _json(v, inner) for v in value) + f"\n{indent}]"
+
+
+def _is_flat(value: Any) -> bool:
+    """A list without lists or objects inside, or a small object of such."""
+    if isinstance(value, list):
+        return not any(isinstance(v, (dict, list)) for v in value)
+    return len(value) <= 8 and all(not isinstance(v, dict) and (not isinstance(v, list) or _is_flat(v)) for v in value.values())
