@@ -16,12 +16,13 @@ from typing import Any, TypeAlias, get_args
 
 from onnx import ModelProto
 
+from ivit_ref.arrays import read_npy
 from ivit_ref.errors import InputError
 from ivit_ref.events import Event
 from ivit_ref.importer import Choices
 from ivit_ref.importer.choices import Gelu, LayerNorm, Softmax
 from ivit_ref.integers import Ints
-from ivit_ref.ir import Graph, Node
+from ivit_ref.ir import Array, Graph, Node
 from ivit_ref.onnx_io import graph_of, is_native, read
 from ivit_ref.profiles import PROFILES
 
@@ -77,6 +78,19 @@ def asked_for(args: argparse.Namespace, model: ModelProto, path: str) -> Graph:
     return graph_of(model, path, choices=Choices(**given, **profile), dims=dims_of(args))  # type: ignore[arg-type]
 
 
+def named_inputs(pairs: list[str]) -> dict[str, Array]:
+    """The arrays that ``--input NAME=FILE.npy`` gives."""
+    inputs: dict[str, Array] = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not equals or not name or not path:
+            raise InputError(f"--input: must be NAME=FILE.npy, but found {pair!r}")
+        if name in inputs:
+            raise InputError(f"--input: a name must be given once, but found {name!r} again")
+        inputs[name] = read_npy(path)
+    return inputs
+
+
 def digest(path: str) -> str:
     """The SHA-256 of a file, read piece by piece."""
     total = hashlib.sha256()
@@ -130,7 +144,7 @@ class Progress:
         """So many are done."""
         if sys.stderr.isatty() and (time.monotonic() - self.start > 1 or self.shown):
             self.shown = True
-            print(f"\r{done} of {self.total} {self.unit}", end="", file=sys.stderr, flush=True)
+            print(f"\r{done} {f'of {self.total} ' if self.total else ''}{self.unit}", end="", file=sys.stderr, flush=True)
 
     def node_started(self, node: Node) -> None:
         """Nothing to count yet."""

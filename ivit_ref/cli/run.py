@@ -7,13 +7,24 @@ import time
 from collections import Counter
 from typing import Any
 
-from ivit_ref.arrays import read_npy, read_npz, same_file, write_npz
+from ivit_ref.arrays import read_npz, same_file, write_npz
 from ivit_ref.batches import accuracy, count_and_batch, image_input, run_in_batches
-from ivit_ref.cli.common import Commands, Progress, add_import, add_json, add_profile, event_totals, load_graph, report, table
+from ivit_ref.cli.common import (
+    Commands,
+    Progress,
+    add_import,
+    add_json,
+    add_profile,
+    event_totals,
+    load_graph,
+    named_inputs,
+    report,
+    table,
+)
 from ivit_ref.errors import InputError
 from ivit_ref.events import OVERFLOWS, EventLog
 from ivit_ref.interpreter import Interpreter
-from ivit_ref.ir import Array, Graph
+from ivit_ref.ir import Graph
 
 SHOWN_EVENTS = 8
 
@@ -42,7 +53,7 @@ def command(args: argparse.Namespace) -> int:
     graph = load_graph(args, args.graph)
     _check_out(args)
     given = read_npz(args.images) if args.images else {}
-    inputs = image_input(graph, given, args.images) if args.images else _named_inputs(args.input)
+    inputs = image_input(graph, given, args.images) if args.images else named_inputs(args.input)
     log = EventLog()
     start = time.perf_counter()
     count, batch = count_and_batch(graph, inputs)
@@ -68,18 +79,6 @@ def _check_out(args: argparse.Namespace) -> None:
     for source in filter(None, sources):
         if args.out is not None and (not args.out or same_file(args.out, source)):
             raise InputError(f"--out: must be a file other than those that are read, but found {args.out!r}")
-
-
-def _named_inputs(pairs: list[str]) -> dict[str, Array]:
-    inputs: dict[str, Array] = {}
-    for pair in pairs:
-        name, equals, path = pair.partition("=")
-        if not equals or not name or not path:
-            raise InputError(f"--input: must be NAME=FILE.npy, but found {pair!r}")
-        if name in inputs:
-            raise InputError(f"--input: a name must be given once, but found {name!r} again")
-        inputs[name] = read_npy(path)
-    return inputs
 
 
 def _facts(args: argparse.Namespace, graph: Graph, log: EventLog, seconds: float, count: int) -> dict[str, Any]:

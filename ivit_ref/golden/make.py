@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
 from ivit_ref.golden.case import MODEL, ON_DEMAND, TENSORS, Case, Memory, Role, evaluated, recorded
+from ivit_ref.golden.directed import groups, profiled
 from ivit_ref.golden.group import Group
+from ivit_ref.golden.random_groups import random_groups
 from ivit_ref.golden.recipe import node_graph
 from ivit_ref.golden.second import confirm
 from ivit_ref.ir import Array, Graph
@@ -34,6 +36,20 @@ def group_case(group: Group, generator: Mapping[str, Any], *, digests: bool = Fa
         rows=group.rows,
         stacked=group.stacked,
     )
+
+
+def suite_cases(op: str, profiles: Iterable[str], random: int, seed: int, *, digests: bool = False) -> Iterator[Case]:
+    """The vectors of an operator: directed ones, then about so many random ones for each profile.
+
+    Of an operator in which profiles have no say, each vector is there once.
+    """
+    for profile in ["", *profiles] if profiled(op) else [""]:
+        for group in groups(op, profile):
+            yield group_case(group, {"kind": "directed"})
+        if random and (profile or not profiled(op)):
+            for group in random_groups(op, profile, seed, random):
+                recipe = {"kind": "random", "seed": seed, "count": random, "name": group.name}
+                yield group_case(group, recipe, digests=digests)
 
 
 def made_case(
@@ -64,8 +80,3 @@ def made_case(
 
 def _kept(name: str, role: Role, tensors: str) -> bool:
     return tensors == "all" or role == "output" or (tensors != "outputs" and fnmatchcase(name, tensors))
-
-
-def flags_of(cases: Collection[Case]) -> list[str]:
-    """Every flag that the cases carry."""
-    return sorted({flag for case in cases for flag in case.flags})

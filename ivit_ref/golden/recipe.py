@@ -16,20 +16,20 @@ from ivit_ref.models import model_named, random_model
 from ivit_ref.registry import lookup
 
 MOST_IMAGES = 64
+RESULT = "result"
+"""What the result of an operator's vectors is called, as in its ONNX function: an input may be called ``y``."""
 
 
 def node_graph(group: Group) -> tuple[Graph, dict[str, Array]]:
-    """The graph of one node that a group of vectors goes through, and what it is given; the node and its result are ``y``."""
+    """The graph of one node that a group of vectors goes through, and what it is given."""
     types = [TensorType(str(array.dtype), array.shape) for array in group.inputs.values()]
     inputs = tuple(Value(n, t, group.quants.get(n)) for n, t in zip(group.inputs, types, strict=True))
     definition = lookup(group.op)
-    quants = [v.quant for v in inputs]
-    known = all(q is not None for q in quants[:1])
-    meaning = definition.result_quant(quants, types, group.attributes) if known else None
-    output = Value("y", definition.result_type(types, group.attributes), meaning)
-    node = Node(group.op, tuple(group.inputs), (output,), group.attributes, "y")
+    meaning = definition.result_quant([v.quant for v in inputs], types, group.attributes)
+    output = Value(RESULT, definition.result_type(types, group.attributes), meaning)
+    node = Node(group.op, tuple(group.inputs), (output,), group.attributes, group.op)
     metadata = {"profile": group.profile} if group.profile else {}
-    return Graph(group.op, inputs, ("y",), (), (node,), metadata), dict(group.inputs)
+    return Graph(group.op, inputs, (RESULT,), (), (node,), metadata), dict(group.inputs)
 
 
 def again(suite: str, profile: str, generator: Mapping[str, Any], who: str) -> tuple[Graph, dict[str, Array]]:
@@ -58,5 +58,5 @@ def published(name: str, profile: str, seed: int, count: int, who: str) -> tuple
 def random_image(seed: int, shape: list[int]) -> Array:
     """Pixels from -2 to 2 in steps of 1/64: exact in float32, and of a bit stream that NumPy keeps for ever."""
     raw = np.random.PCG64(seed).random_raw(prod(shape))
-    steps = np.asarray(raw % np.uint64(257), np.float32) - np.float32(128)
-    return (steps / np.float32(64)).reshape(shape)
+    pixels: Array = np.asarray(raw % np.uint64(257), np.float32) / np.float32(64) - np.float32(2)
+    return pixels.reshape(shape)

@@ -1,0 +1,121 @@
+"""``ivit-ref compare`` and ``ivit-ref explain``: which integer of a backend is the first wrong one, and what explains it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ivit_ref.arrays import replace_file
+from ivit_ref.cli.common import Commands, Progress, add_json, report
+from ivit_ref.compare.backend import Backend, backend_named
+from ivit_ref.compare.dump import Layout, dumped
+from ivit_ref.compare.findings import Compared, conclusions
+from ivit_ref.compare.junit import junit
+from ivit_ref.compare.report import compare, compare_alone, compare_dump_alone
+from ivit_ref.compare.text import text
+from ivit_ref.errors import InputError
+from ivit_ref.golden.case import Case
+from ivit_ref.golden.read import find_cases, read_case
+from ivit_ref.golden.write import CASE
+from ivit_ref.ir import Array
+
+ACTUAL = "an .npz file or a folder of .npy or .bin files; module:function or file.py:function; or onnxruntime"
+
+
+def register(commands: Commands) -> None:
+    """Declare both commands."""
+    parser = commands.add_parser("compare", help="compare a backend's tensors with golden ones", description=__doc__)
+    _add_common(parser, _compare)
+    parser.add_argument("--isolated", action="store_true", help="each node fed with golden inputs (a dump: with its own)")
+    add_junit(parser)
+    parser = commands.add_parser("explain", help="say which decision makes a backend differ", description=__doc__)
+    _add_common(parser, _explain)
+
+
+def _add_common(parser: argparse.ArgumentParser, command: Any) -> None:
+    parser.add_argument("place", metavar="DIR", help="a case, a suite, or a tree of suites")
+    parser.add_argument("actual", metavar="ACTUAL", help=ACTUAL)
+    parser.add_argument("--map", metavar="FILE.json", help="how a dump names and lays out tensors (see: docs/format.md)")
+    add_json(parser)
+    parser.set_defaults(command=command)
+
+
+def add_junit(parser: argparse.ArgumentParser) -> None:
+    """The option ``--junit``."""
+    parser.add_argument("--junit", metavar="FILE.xml", help="write the report as JUnit XML, too")
+
+
+def _compare(args: argparse.Namespace) -> int:
+    backend = backend_named(args.actual)
+    return conclude(args, list(_compared(args, backend, isolated=args.isolated)), backend)
+
+
+def _explain(args: argparse.Namespace) -> int:
+    backend = backend_named(args.actual)
+    return conclude(args, list(_compared(args, backend, isolated=False)), backend, brief=True)
+
+
+def _compared(args: argparse.Namespace, backend: Backend | None, *, isolated: bool) -> Iterator[Compared]:
+    """Every case that the backend answers."""
+    folders = find_cases(args.place)
+    layout = Layout(args.map)
+    if backend is not None and args.map is not None:
+        raise InputError("--map: is for a dump, but ACTUAL is a function")
+    if isolated and backend is not None and not backend.takes_graphs:
+        raise InputError(f"--isolated: the function must take (inputs, graph), but {backend.name} takes inputs alone")
+    places = [None] * len(folders) if backend else _places(args, folders)
+    progress = Progress(len(folders), "cases")
+    for count, (folder, place) in enumerate(zip(folders, places, strict=True)):
+        if backend is None and place is None:
+            continue
+        case = read_case(folder)
+        yield _one(case, backend, place, layout, isolated)
+        progress.update(count + 1)
+    progress.close()
+
+
+def _one(case: Case, backend: Backend | None, place: Path | None, layout: Layout, isolated: bool) -> Compared:
+    if backend is not None:
+        if isolated:
+            return case, compare_alone(case, backend), {}, backend.name
+        actual: Mapping[str, Array] = backend(case.inputs, case.graph)
+        return case, compare(case, actual, f"backend {backend.name}"), actual, f"backend {backend.name}"
+    assert place is not None
+    actual = dumped(case, place, layout)
+    compared = compare_dump_alone if isolated else compare
+    return case, compared(case, actual, str(place)), actual, str(place)
+
+
+def _places(args: argparse.Namespace, folders: list[Path]) -> list[Path | None]:
+    """The dump of each case: of one case the path itself; of several, ``SUITE/ID`` or ``SUITE/ID.npz`` below it."""
+    root = Path(args.actual)
+    if (Path(args.place) / CASE).is_file():
+        return [root]
+    found: list[Path | None] = []
+    for folder in folders:
+        place = root / folder.absolute().parent.name / folder.name
+        found.append(next((p for p in (place, place.with_suffix(".npz")) if p.exists()), None))
+    if not any(found):
+        wanted = Path(folders[0].absolute().parent.name) / folders[0].name
+        raise InputError(f"{root}: must hold the dump of a case, such as {wanted}.npz, but found none")
+    return found
+
+
+def conclude(args: argparse.Namespace, compared: Sequence[Compared], backend: Backend | None, *, brief: bool = False) -> int:
+    """Explain what differs, tell everything, and give the exit status."""
+    progress = Progress(0, "settings")
+    findings = conclusions(compared, backend, progress.update)
+    progress.close()
+    reports = [report_ for _, report_, _, _ in compared]
+    if getattr(args, "junit", None):
+        data = junit(reports)
+        replace_file(args.junit, lambda stream: stream.write(data))
+    facts = {
+        "equal": not any(r.first for r in reports),
+        "cases": [r.facts() for r in reports],
+        "explanations": [f.facts() for f in findings],
+    }
+    report(args, facts, text(reports, findings, brief=brief))
+    return int(not facts["equal"])

@@ -1,0 +1,155 @@
+"""``ivit-ref golden make``: write golden cases, each computed twice."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ivit_ref.arrays import read_npz
+from ivit_ref.batches import image_input
+from ivit_ref.cli.common import Progress, add_import, add_json, load_graph, named_inputs, report
+from ivit_ref.errors import FileError, InputError
+from ivit_ref.golden.case import Case, evaluated
+from ivit_ref.golden.directed import refusals
+from ivit_ref.golden.make import MODELS, made_case, suite_cases
+from ivit_ref.golden.manifest import write_manifest
+from ivit_ref.golden.read import read_cases
+from ivit_ref.golden.recipe import published
+from ivit_ref.golden.suite import write_suite
+from ivit_ref.golden.write import write_case
+from ivit_ref.interpreter import check_inputs
+from ivit_ref.ir import Array, Graph
+from ivit_ref.part import matching, part
+from ivit_ref.profiles import PROFILES
+from ivit_ref.registry import REGISTRY
+
+RANDOM_ROWS = 24
+FLAGS = {"saturated": "saturation", "clamped": "clamp", "wrapped": "overflow", "not_converged": "not-converged"}
+"""The flag of a model's case for each kind of event that its run has."""
+
+
+def register(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser("make", help="write cases, each computed twice", description=__doc__)
+    parser.add_argument("out", metavar="DIR", help="the tree of suites; a case that is there already is never overwritten")
+    what = "suites of operators; default, where there is no --graph and no --model: all"
+    parser.add_argument("--suite", nargs="+", choices=list(REGISTRY), metavar="OPERATOR", help=what)
+    what = "the profiles of suites, default all; or the profiles that a graph is rewritten in, default its own"
+    parser.add_argument("--profile", nargs="+", choices=list(PROFILES), metavar="NAME", help=what)
+    what = f"random vectors behind the directed ones, for each operator and profile; default: {RANDOM_ROWS}"
+    parser.add_argument("--random", type=int, default=RANDOM_ROWS, metavar="N", help=what)
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of random vectors, weights and images; default: 0")
+    parser.add_argument("--digests", action="store_true", help="of random vectors and of --model keep seed and digests alone")
+    parser.add_argument("--graph", metavar="FILE.onnx", help="a case of a whole graph")
+    parser.add_argument("--model", metavar="NAME", help="a case of a published model with random weights, on random images")
+    parser.add_argument("--images", metavar="FILE.npz", help="with --graph: an array 'images'")
+    parser.add_argument("--input", action="append", metavar="NAME=FILE.npy", help="with --graph: an input; may be repeated")
+    parser.add_argument("--count", type=int, default=1, metavar="N", help="how many of the images; default: 1")
+    parser.add_argument("--nodes", metavar="PATTERN", help="with --graph: only the nodes of such names, as 'blocks.0.*'")
+    parser.add_argument("--tensors", default="all", metavar="all|outputs|PATTERN", help="whose bytes are kept; default: all")
+    parser.add_argument("--name", metavar="NAME", help="what the case is called; default: as the graph's file")
+    add_import(parser)
+    add_json(parser)
+    parser.set_defaults(command=command)
+
+
+def command(args: argparse.Namespace) -> int:
+    """Run it."""
+    _check(args)
+    root = Path(args.out)
+    suites: dict[str, int] = {}
+    progress = Progress(0, "cases")
+    for case in _cases(args):
+        write_case(case, root / case.suite)
+        suites[case.suite] = suites.get(case.suite, 0) + 1
+        progress.update(sum(suites.values()))
+    for suite in suites:
+        write_suite(root / suite, suite, list(read_cases(root / suite)), refusals(suite) if suite in REGISTRY else ())
+    write_manifest(root)
+    progress.close()
+    facts = {"out": args.out, "cases": sum(suites.values()), "suites": suites}
+    report(args, facts, f"{facts['cases']} cases in {len(suites)} suites: {args.out}")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Options that do not go together."""
+    if sum(bool(x) for x in (args.suite, args.graph, args.model)) > 1:
+        raise InputError("golden make: must have one of --suite, --graph and --model, but found more")
+    for option in ("images", "input", "nodes", "name"):
+        if getattr(args, option) is not None and not args.graph:
+            raise InputError(f"--{option}: is for --graph, but there is none")
+    if args.graph and bool(args.images) == bool(args.input):
+        raise InputError("--graph: must come with --images or --input, but found both or neither")
+    for option, low, high in (("random", 0, 10**6), ("seed", 0, 2**32 - 1), ("count", 1, 10**6)):
+        if not low <= getattr(args, option) <= high:
+            raise InputError(f"--{option}: must be from {low} to {high}, but found {getattr(args, option)}")
+    if args.name is not None and not re.fullmatch(r"[A-Za-z0-9_]{1,80}", args.name):
+        raise InputError(f"--name: must be letters, digits and underscores, but found {args.name!r}")
+    if Path(args.out).exists() and not Path(args.out).is_dir():
+        raise FileError(f"{args.out}: must be a folder, or not be there, but is a file")
+
+
+def _cases(args: argparse.Namespace) -> Iterator[Case]:
+    if args.graph:
+        return _graph_cases(args)
+    return _model_cases(args) if args.model else _suite_cases(args)
+
+
+def _suite_cases(args: argparse.Namespace) -> Iterator[Case]:
+    for op in args.suite or REGISTRY:
+        yield from suite_cases(op, args.profile or PROFILES, args.random, args.seed, digests=args.digests)
+
+
+def _model_cases(args: argparse.Namespace) -> Iterator[Case]:
+    for profile in args.profile or ("qat",):
+        graph, inputs = published(args.model, profile, args.seed, args.count, "--count")
+        recipe = {"kind": "model", "seed": args.seed, "count": args.count, "name": args.model}
+        comment = f"{args.model} with random weights, seed {args.seed}"
+        tensors = "none" if args.digests else args.tensors
+        yield _case(graph, inputs, recipe, f"test_{args.model}_{profile}", comment, tensors)
+
+
+def _graph_cases(args: argparse.Namespace) -> Iterator[Case]:
+    """The graph, or a part of it, in each profile that is asked for."""
+    chosen, args.profile = args.profile or [None], None
+    graph = load_graph(args, args.graph)
+    name = args.name or re.sub(r"\W+", "_", Path(args.graph).stem)[:80]
+    for profile in chosen:
+        rewritten = graph.with_profile(profile) if profile else graph
+        bound, inputs = _given(args, rewritten)
+        if args.nodes:
+            values, _ = evaluated(bound, inputs)
+            bound = part(bound, matching(bound, args.nodes), name)
+            inputs = {v.name: values[v.name] for v in bound.inputs}
+        used = rewritten.metadata.get("profile", "")
+        comment = f"{Path(args.graph).name}" + (f", nodes {args.nodes}" if args.nodes else "")
+        id_ = f"test_{name}_{used}" if used else f"test_{name}"
+        yield _case(bound, inputs, {"kind": "graph"}, id_, comment, args.tensors)
+
+
+def _given(args: argparse.Namespace, graph: Graph) -> tuple[Graph, dict[str, Array]]:
+    """The graph with its dimensions bound, and what goes in: the first images, or arrays by name."""
+    if args.input:
+        inputs = named_inputs(args.input)
+    else:
+        inputs = {name: x[: args.count] for name, x in image_input(graph, read_npz(args.images), args.images).items()}
+    return graph.bind(**check_inputs(graph, inputs)), inputs
+
+
+def _case(graph: Graph, inputs: Mapping[str, Array], recipe: Mapping[str, Any], id_: str, comment: str, tensors: str) -> Case:
+    _, events = evaluated(graph, inputs)
+    return made_case(
+        graph,
+        inputs,
+        generator=recipe,
+        tensors=tensors,
+        id=id_,
+        suite=MODELS,
+        comment=comment,
+        flags=tuple(sorted({FLAGS[event.kind] for event in events})),
+        profile=graph.metadata.get("profile", ""),
+    )

@@ -1,0 +1,118 @@
+"""Backends: a Python function, ONNX Runtime, or what another program left on disk.
+
+A function takes ``(inputs, graph)``: arrays by name, and the graph that they go into, whose nodes carry their attributes and
+whose constants carry the weights. It gives arrays by name: the outputs of the graph, and any other of its tensors it likes.
+For an operator's vectors, and node by node, the graph has one node. A function that takes ``(inputs)`` alone is made for one
+graph and is run as a whole only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ivit_ref.errors import InputError, IvitError, MissingExtra
+from ivit_ref.ir import Array, Graph
+from ivit_ref.onnx_io import to_model
+
+Function = Callable[..., Mapping[str, Array]]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A function, and what it is called in messages."""
+
+    function: Function
+    name: str
+
+    def __call__(self, inputs: Mapping[str, Array], graph: Graph) -> dict[str, Array]:
+        """What it answers, after the checks that do not need golden values; it gets copies, which it may write into."""
+        given: tuple[Any, ...] = ({name: array.copy() for name, array in inputs.items()},)
+        if self.takes_graphs:
+            given += (graph,)
+        try:
+            answer = self.function(*given)
+        except IvitError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split()) or "no message"
+            raise InputError(f"backend {self.name}: must answer, but raised {type(error).__name__}: {reason}") from error
+        return self._checked(answer, graph)
+
+    @property
+    def takes_graphs(self) -> bool:
+        """Whether it takes the graph, and so can be run node by node."""
+        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        parameters = inspect.signature(self.function).parameters.values()
+        return sum(p.kind in kinds and p.default is p.empty for p in parameters) > 1
+
+    def _checked(self, answer: object, graph: Graph) -> dict[str, Array]:
+        if not isinstance(answer, Mapping):
+            raise InputError(f"backend {self.name}: must answer arrays by name, but gave {type(answer).__name__}")
+        for name in answer:
+            if name not in graph.values:
+                known = ", ".join(graph.outputs)
+                raise InputError(f"backend {self.name}: a name must be one of the graph, such as {known}, but found {name!r}")
+        for name in graph.outputs:
+            if name not in answer:
+                raise InputError(f"backend {self.name}: must give the output {name!r}, but gave {', '.join(answer) or 'none'}")
+        return dict(answer)
+
+
+def backend_named(actual: str) -> Backend | None:
+    """The backend that ``onnxruntime``, ``package.module:function`` or ``file.py:function`` names; None for a path."""
+    if actual == "onnxruntime":
+        return Backend(onnxruntime, actual)
+    module, colon, function = actual.rpartition(":")
+    if Path(actual).exists() or not colon or not function.isidentifier():
+        return None
+    found = getattr(_module(module), function, None)
+    if not callable(found):
+        raise InputError(f"backend: {module} must have a function of that name, but found no {function!r}")
+    return Backend(found, actual)
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        if name.endswith(".py"):
+            return _module_of_file(Path(name))
+        here = str(Path.cwd())
+        if here not in sys.path:
+            sys.path.insert(0, here)  # a console script does not look where it is run, python -m does
+        return importlib.import_module(name)
+    except Exception as error:
+        reason = " ".join(str(error).split()) or "no message"
+        raise InputError(f"backend: {name} must be importable, but raised {type(error).__name__}: {reason}") from error
+
+
+def _module_of_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def onnxruntime(inputs: Mapping[str, Array], graph: Graph) -> dict[str, Array]:
+    """Every tensor of the exported model in ONNX Runtime."""
+    try:
+        import onnxruntime as runtime
+    except ImportError as error:
+        raise MissingExtra("backend onnxruntime: needs onnxruntime, but it is missing: pip install 'ivit-ref[ort]'") from error
+    names = tuple(node.output.name for node in graph.nodes)
+    model = to_model(replace(graph, outputs=names)).SerializeToString()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return dict(zip(names, session.run(None, dict(inputs)), strict=True))

@@ -1,0 +1,138 @@
+"""One tensor beside the golden one: how many elements differ, how far, and where first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ivit_ref.errors import InputError
+from ivit_ref.golden.case import TensorRecord
+from ivit_ref.integers import from_float, widen
+from ivit_ref.ir import Array
+
+Verdict = Literal["equal", "differs", "not given"]
+
+SHOWN_DIFFERENCES = 12
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of ``total`` elements ``differing`` differ, by ``largest`` at most; the first at ``index`` is ``got``, not ``want``.
+
+    ``histogram`` counts got - want: the most frequent differences, in ascending order; ``others`` are the rest.
+    """
+
+    name: str
+    node: str
+    op: str
+    dtype: str
+    shape: tuple[int, ...]
+    verdict: Verdict
+    total: int
+    differing: int = 0
+    largest: int | float = 0
+    histogram: tuple[tuple[int | float, int], ...] = ()
+    others: int = 0
+    index: tuple[int, ...] = ()
+    got: int | float = 0
+    want: int | float = 0
+
+    def facts(self) -> dict[str, Any]:
+        """For JSON."""
+        lists = {"shape": list(self.shape), "index": list(self.index), "histogram": [list(pair) for pair in self.histogram]}
+        numbers = {key: _plain(getattr(self, key)) for key in ("largest", "got", "want")}
+        return {**vars(self), **lists, **numbers}
+
+    def __str__(self) -> str:
+        if self.verdict != "differs":
+            return f"{self.name}: {self.verdict}"
+        where = f"first at {list(self.index)}: got {self.got}, want {self.want}"
+        return f"{self.name}: {self.differing} of {self.total} differ, by at most {self.largest}; {where}"
+
+
+def _plain(number: int | float) -> int | float | str:
+    """JSON has no infinity and no NaN."""
+    return number if isinstance(number, int) or np.isfinite(number) else str(number)
+
+
+def difference(record: TensorRecord, got: Array | None, want: Array) -> Difference:
+    """The verdict on one tensor; ``got`` has gone through ``integers_of``, and is None where the backend gave none."""
+    facts = (record.name, record.node, record.op, record.dtype, record.shape)
+    if got is None:
+        return Difference(*facts, "not given", want.size)
+    if got.dtype.kind == "f":
+        wrong = _bits(got) != _bits(want)
+    else:
+        want = widen(want)
+        wrong = got != want
+    count = int(np.count_nonzero(wrong))
+    if not count:
+        return Difference(*facts, "equal", want.size)
+    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
+    histogram, others, largest = _histogram(got[wrong], want[wrong])
+    first = got[index].item(), want[index].item()
+    return Difference(*facts, "differs", want.size, count, largest, histogram, others, index, *first)
+
+
+def _bits(x: Array) -> Array:
+    return np.ascontiguousarray(x).view(np.int32)
+
+
+def _histogram(got: Array, want: Array) -> tuple[tuple[tuple[int | float, int], ...], int, int | float]:
+    """The most frequent differences with their counts, how many others there are, and the largest magnitude."""
+    if got.dtype.kind == "i" and max(abs(int(a)) for x in (got, want) for a in (x.min(), x.max())) < 2**62:
+        deltas, counts = np.unique(got - want, return_counts=True)
+        found = Counter(dict(zip(deltas.tolist(), counts.tolist(), strict=True)))
+    else:
+        found = Counter(a - b for a, b in zip(got.tolist(), want.tolist(), strict=True))
+    shown = found.most_common(SHOWN_DIFFERENCES)
+    others = found.total() - sum(count for _, count in shown)
+    return tuple(sorted(shown, key=lambda pair: pair[0])), others, max(abs(delta) for delta in found)
+
+
+def integers_of(record: TensorRecord, array: object, who: str) -> Array:
+    """A backend's tensor as int64 (float32 where the golden one is float32); InputError says why it cannot be one.
+
+    Its shape must be the golden one. Its dtype may be another of the same sign, since another version may emit other bits, or
+    one that holds every value of the golden dtype. Floats are taken where they hold integers exactly.
+    """
+    who = f"{who}: tensor {record.name!r}"
+    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+        raise InputError(f"{who} must be a NumPy array without a mask, but found {type(array).__name__}")
+    found = f"{array.dtype}{list(array.shape)}"
+    if array.shape != record.shape:
+        same = sorted(array.shape) == sorted(record.shape)
+        hint = " (the same lengths in another order: declare it with a map's transpose)" if same else ""
+        raise InputError(f"{who} must be {record.type}{hint}, but found {found}")
+    if record.dtype == "float32":
+        if array.dtype != np.float32:
+            raise InputError(f"{who} must be {record.type}, but found {found}")
+        return array
+    if array.dtype.kind == "f":
+        return _from_floats(array, record, who)
+    if not _takes(array, record.dtype):
+        must = f"must be {record.type}, or of another width with the same sign"
+        raise InputError(f"{who} {must}, but found {found}")
+    return widen(array)
+
+
+def _takes(array: Array, dtype: str) -> bool:
+    """Whether integers of the array's dtype can stand for ones of the other, without reading a sign into them."""
+    kind = np.dtype(dtype).kind
+    if array.dtype.kind not in "iub" or array.dtype == np.uint64:
+        return False
+    return array.dtype.kind == kind or np.can_cast(np.dtype(dtype), array.dtype, "safe")
+
+
+def _from_floats(array: Array, record: TensorRecord, who: str) -> Array:
+    """Floats as the integers that they are; past 2**24 (2**53) a float32 (float64) no longer tells neighbours apart."""
+    exact = {2: 2.0**11, 4: 2.0**24, 8: 2.0**53}.get(array.dtype.itemsize, 0.0)
+    wrong = ~(np.abs(array) <= exact) | (np.rint(array) != array)
+    if wrong.any():
+        index = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
+        must = f"must hold integers ({record.dtype}), of at most {exact:.0f} where they come as {array.dtype}"
+        raise InputError(f"{who} {must}, but at {list(index)} found {array[index]}")
+    return from_float(array)

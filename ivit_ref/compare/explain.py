@@ -1,0 +1,153 @@
+"""Which settings of an operator give exactly what a backend gave.
+
+One parameter is changed at a time; then one on top of each published profile; then two at once. The search stops at the first
+of these steps that finds any, and names all that it finds. A setting must reproduce every element of every node that is given
+as evidence: nothing is nearly explained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from ivit_ref.compare.settings import ROW_OPERATORS, Setting, Site, profiles, singles
+from ivit_ref.compare.variants import answer
+from ivit_ref.ir import Array, Graph, Node
+
+ELEMENTWISE = ("ShiftExp", "IntDiv", "IntSqrt", "Requantize", "RequantizeAdd", "Lookup")
+TRIAL_ROWS = 6
+"""How many rows a setting is tried on before it is tried on all."""
+
+Settings = tuple[Setting, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One node: what it is, what it was fed with, and what the backend gave (int64)."""
+
+    node: str
+    site: Site
+    arrays: tuple[Array, ...]
+    got: Array
+
+    def answer(self, settings: Settings) -> Array | None:
+        """What the node gives under these settings; None where they cannot be run."""
+        attributes, choices = dict(self.site.attributes), dict[str, Any]()
+        for setting in settings:
+            attributes |= setting.attributes
+            choices |= setting.choices
+        return answer(self.site.op, self.arrays, attributes, choices, self.site.dtype)
+
+    def shows(self, settings: Settings) -> bool:
+        """Whether these settings give what the backend gave."""
+        given = self.answer(settings)
+        return given is not None and given.shape == self.got.shape and bool((given == self.got).all())
+
+
+def evidence(graph: Graph, node: Node, arrays: Sequence[Array], got: Array, place: str = "") -> Evidence:
+    """A node of a graph as evidence, called by its name unless it has a ``place``."""
+    quants = tuple(graph.values[name].quant for name in node.inputs)
+    site = Site(node.op, node.attributes, quants, got.shape, node.output.type.dtype)
+    return Evidence(place or node.name, site, tuple(arrays), got)
+
+
+def explain(found: Sequence[Evidence]) -> list[tuple[str, ...]]:
+    """Every setting that reproduces all of the evidence, as labels, the fewest first; nodes of one operator only."""
+    first = found[0]
+    trial = tried_on(first)
+    single, published = list(singles(first.site)), list(profiles(first.site))
+    for candidates in _steps(single, published):
+        agreed = _matching(first, trial, candidates)
+        labels = dict.fromkeys(tuple(s.label for s in settings) for settings in agreed)
+        labels = dict.fromkeys(_on_all(found[1:], labels))
+        if labels:
+            return list(labels)
+    return []
+
+
+def _steps(single: list[Setting], published: list[Setting]) -> Iterator[Iterable[Settings]]:
+    yield [(s,) for s in (*published, *single)]
+    yield ((p, s) for p in published for s in single)
+    yield ((a, b) for a, b in combinations(single, 2) if a.parameter != b.parameter)
+
+
+def _matching(first: Evidence, trial: Evidence | None, candidates: Iterable[Settings]) -> Iterator[Settings]:
+    """The candidates that reproduce one node: tried on a few rows first, an arrangement where the integers are the same."""
+    ordered = np.sort(first.got, axis=None)
+    arranged: dict[tuple[str, ...], bool] = {}
+    for settings in candidates:
+        others = tuple(s for s in settings if not s.arranges)
+        if len(others) < len(settings):
+            key = tuple(s.label for s in others)
+            if key not in arranged:
+                arranged[key] = _same_integers(first.answer(others), ordered)
+            if arranged[key] and first.shows(settings):
+                yield settings
+        elif (trial is None or "axis" in {s.parameter for s in settings} or trial.shows(settings)) and first.shows(settings):
+            yield settings
+
+
+def _same_integers(given: Array | None, ordered: Array) -> bool:
+    return given is not None and np.array_equal(np.sort(given, axis=None), ordered)
+
+
+def _on_all(rest: Sequence[Evidence], labels: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Those labels under which every other node gives what the backend gave, each with its own i0 and multipliers."""
+    kept = list(labels)
+    for other in rest:
+        if not kept:
+            return []
+        known = {s.label: s for s in (*profiles(other.site), *singles(other.site))}
+        kept = [names for names in kept if _shown(other, known, names)]
+    return kept
+
+
+def _shown(other: Evidence, known: Mapping[str, Setting], names: tuple[str, ...]) -> bool:
+    """A setting that is none for this node, because it has that value, changes nothing here."""
+    return other.shows(tuple(known[name] for name in names if name in known))
+
+
+def tried_on(whole: Evidence) -> Evidence | None:
+    """A few rows of a node, those that differ from the golden ones first; None where rows do not stand alone."""
+    op, shape = whole.site.op, whole.site.shape
+    if op not in (*ROW_OPERATORS, *ELEMENTWISE) or not shape or whole.arrays[0].shape != shape:
+        return None
+    axis = whole.site.attributes.get("axis", 0)
+    dyadics = [v for k, v in whole.site.attributes.items() if k.endswith("multiplier") and isinstance(v, tuple)]
+    if any(len(v) > 1 for v in dyadics) and axis != len(shape) - 1:
+        return None
+    if op in ("IntDiv", "RequantizeAdd") and any(a.shape != shape for a in whole.arrays):
+        return None
+    return _cut(whole, _rows_of_interest(whole))
+
+
+def _rows_of_interest(whole: Evidence) -> Array:
+    golden = whole.answer(())
+    got = whole.got.reshape(-1, whole.site.shape[-1])
+    differs = (golden.reshape(got.shape) != got).any(axis=1) if golden is not None else np.ones(len(got), bool)
+    order = np.argsort(~differs, kind="stable")
+    wrong = int(differs.sum())
+    spread = np.linspace(0, max(0, wrong - 1), TRIAL_ROWS, dtype=np.int64)
+    return np.unique(np.concatenate([order[spread], order[wrong : wrong + 2]]))
+
+
+def _cut(whole: Evidence, rows: Array) -> Evidence:
+    length = whole.site.shape[-1]
+    arrays = tuple(
+        a.reshape(-1, length)[rows] if a.shape == whole.site.shape and i < _per_row(whole.site.op) else a
+        for i, a in enumerate(whole.arrays)
+    )
+    attributes = dict(whole.site.attributes)
+    if "axis" in attributes:
+        attributes["axis"] = 1 if attributes["axis"] == len(whole.site.shape) - 1 else 0
+    site = replace(whole.site, attributes=attributes, shape=(len(rows), length))
+    return replace(whole, site=site, arrays=arrays, got=whole.got.reshape(-1, length)[rows])
+
+
+def _per_row(op: str) -> int:
+    """How many inputs have a row for each row of the result."""
+    return 2 if op in ("IntDiv", "RequantizeAdd") else 1

@@ -1,0 +1,117 @@
+"""A divergent tensor whose inputs the backend did not give: the settings of the nodes before it, back to what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from functools import cached_property
+
+import numpy as np
+
+from ivit_ref.compare.explain import Evidence, Settings, evidence
+from ivit_ref.compare.report import answer_of
+from ivit_ref.compare.settings import Setting, profiles, singles
+from ivit_ref.cost import macs
+from ivit_ref.golden.case import Case
+from ivit_ref.integers import BOUNDS, narrow, widen
+from ivit_ref.ir import Array, Graph, Node
+from ivit_ref.part import part
+
+FEWEST_TRIALS, MOST_TRIALS = 300, 4000
+WORK = 2**36
+"""Products that a search may cost, between those numbers of trials."""
+
+EVERY = "every operator"
+
+
+class Region:
+    """The nodes between what is known to be equal and a divergent tensor, and the golden tensors that go into them."""
+
+    def __init__(self, case: Case, target: str, got: Array, given: Collection[str]) -> None:
+        self.target, self.got = target, got
+        self.graph: Graph = part(case.graph, nodes_before(case.graph, target, given), "region")
+        self.given = {v.name: case.tensors[v.name] for v in self.graph.inputs}
+        self.given |= {c.value.name: c.data for c in self.graph.constants}
+        self.values = dict(self.given)
+        for node in self.graph.nodes:
+            self.values[node.output.name] = answer_of(node, [self.values[name] for name in node.inputs])
+
+    @cached_property
+    def sites(self) -> dict[str, Evidence]:
+        """Every node with its golden result, for the settings that it has."""
+        return {
+            n.name: evidence(self.graph, n, self._inputs(n, self.values), self.values[n.output.name]) for n in self.graph.nodes
+        }
+
+    @cached_property
+    def known(self) -> dict[str, dict[str, Setting]]:
+        """The settings of each node by label."""
+        return {
+            name: {s.label: s for s in (*profiles(e.site), *singles(e.site)) if not s.arranges}
+            for name, e in self.sites.items()
+        }
+
+    def shows(self, labels: Collection[tuple[str, str]]) -> bool:
+        """Whether the region gives what the backend gave, where nodes of an operator (or of all) have the settings named."""
+        values, changed = dict(self.values), set[str]()
+        for node in self.graph.nodes:
+            wanted = [label for op, label in labels if op in (node.op, EVERY)]
+            settings = tuple(s for label in wanted if (s := self.known[node.name].get(label)))
+            if settings or changed & set(node.inputs):
+                result = self._result(node, values, settings)
+                if result is None:
+                    return False
+                if not np.array_equal(result, values[node.output.name]):
+                    changed.add(node.output.name)
+                    values[node.output.name] = result
+        final = values[self.target]
+        return bool(changed) and np.array_equal(final if final.dtype == np.float32 else widen(final), self.got)
+
+    def _result(self, node: Node, values: Mapping[str, Array], settings: Settings) -> Array | None:
+        arrays, dtype = self._inputs(node, values), node.output.type.dtype
+        if not settings:
+            return answer_of(node, arrays)
+        given = evidence(self.graph, node, arrays, self.values[node.output.name]).answer(settings)
+        if given is None or given.shape != values[node.output.name].shape:
+            return None
+        if given.dtype == np.float32:
+            return given
+        low, high = BOUNDS[dtype]
+        return narrow(given, dtype) if given.min() >= low and given.max() <= high else None
+
+    def _inputs(self, node: Node, values: Mapping[str, Array]) -> list[Array]:
+        return [values[name] for name in node.inputs]
+
+
+def nodes_before(graph: Graph, target: str, given: Collection[str]) -> list[Node]:
+    """The nodes that a tensor depends on, back to given tensors, in the order of the graph."""
+    makers = {node.output.name: node for node in graph.nodes}
+    todo, found = [target], set[str]()
+    while todo:
+        node = makers[todo.pop()]
+        if node.name not in found:
+            found.add(node.name)
+            todo += [name for name in node.inputs if name in makers and name not in given]
+    return [node for node in graph.nodes if node.name in found]
+
+
+def explain_region(region: Region, done: Callable[[int], None] = lambda count: None) -> list[tuple[str, ...]]:
+    """Settings, told as ``Shiftmax: n 16``, that every node of the operator has, and that give what the backend gave."""
+    budget = max(FEWEST_TRIALS, min(MOST_TRIALS, WORK // max(1, macs(region.graph))))
+    single = list(dict.fromkeys((n.op, label) for n in region.graph.nodes for label in region.known[n.name]))
+    whole = list(dict.fromkeys((EVERY, label) for _, label in single if label.startswith("profile ")))
+    count = 0
+    steps: list[list[tuple[tuple[str, str], ...]]] = [
+        [(w,) for w in whole],
+        [(s,) for s in single],
+        [(w, s) for w in whole for s in single],
+    ]
+    for candidates in steps:
+        found = []
+        for labels in candidates[: max(0, budget - count)]:
+            count += 1
+            done(count)
+            if region.shows(labels):
+                found.append(tuple(f"{op}: {label}" for op, label in labels))
+        if found:
+            return found
+    return []

@@ -1,0 +1,95 @@
+"""The report of ``compare`` and ``explain`` as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ivit_ref.compare.difference import Difference
+from ivit_ref.compare.findings import Finding
+from ivit_ref.compare.report import Report
+
+SHOWN_ROWS = 16
+SHOWN_SETTINGS = 8
+SHOWN_CASES = 16
+
+
+def text(reports: Sequence[Report], findings: Sequence[Finding], *, brief: bool) -> str:
+    """What differs, tensor by tensor, and why; ``brief`` leaves the tensors out."""
+    different = [r for r in reports if r.first]
+    lines = [] if brief else [*_cases(reports, different)]
+    if different and not brief:
+        lines += ["", *_tensors(different[0])]
+    elif different and different[0].first:
+        lines.append(f"{different[0].case}: first divergent tensor: {different[0].first}")
+    elif brief:
+        lines.append("equal: there is nothing to explain")
+    for finding in findings:
+        lines += ["", *_finding(finding)]
+    return "\n".join(lines)
+
+
+def _cases(reports: Sequence[Report], different: Sequence[Report]) -> Iterator[str]:
+    """One line for a case that differs, and one for the rest."""
+    for r in different[:SHOWN_CASES]:
+        yield f"{r.case}: {r.count('differs')} of {len(r.rows)} tensors differ{_not_given(r)}"
+    if len(different) > SHOWN_CASES:
+        yield f"and {len(different) - SHOWN_CASES} more cases (see: --json)"
+    equal = [r for r in reports if not r.first]
+    if equal:
+        tensors = sum(r.count("equal") for r in equal)
+        missing = sum(r.count("not given") for r in equal)
+        yield f"{len(equal)} of {len(reports)} cases equal: {tensors} tensors" + (f", {missing} not given" if missing else "")
+
+
+def _not_given(r: Report) -> str:
+    missing = r.count("not given")
+    return f", {r.count('equal')} are equal" + (f", {missing} were not given" if missing else "")
+
+
+def _tensors(r: Report) -> Iterator[str]:
+    """The tensors of one case that differ, in the order of the graph, and the first one at length."""
+    rows = [row for row in r.rows if row.verdict == "differs"]
+    head = ("tensor", "operator", "differ", "of", "largest", "first at", "got", "want")
+    cells = [head, *(_row(row) for row in rows[:SHOWN_ROWS])]
+    widths = [max(len(c[i]) for c in cells) for i in range(len(head))]
+    yield f"{r.case} ({r.mode})"
+    for c in cells:
+        yield "  ".join(f"{v:<{w}}" if i < 2 else f"{v:>{w}}" for i, (v, w) in enumerate(zip(c, widths, strict=True))).rstrip()
+    if len(rows) > SHOWN_ROWS:
+        yield f"and {len(rows) - SHOWN_ROWS} more (see: --json)"
+    yield ""
+    yield f"first divergent tensor: {rows[0]}"
+    yield f"got - want: {_histogram(rows[0])}"
+
+
+def _row(row: Difference) -> tuple[str, ...]:
+    numbers = (str(row.differing), str(row.total), _short(row.largest))
+    return (row.name, row.op, *numbers, str(list(row.index)), _short(row.got), _short(row.want))
+
+
+def _short(number: int | float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:.6g}"
+
+
+def _histogram(row: Difference) -> str:
+    shown = ", ".join(f"{_signed(delta)}: {count}" for delta, count in row.histogram)
+    return shown + (f", others: {row.others}" if row.others else "")
+
+
+def _signed(number: int | float) -> str:
+    return ("+" if number > 0 else "") + _short(number)
+
+
+def _finding(finding: Finding) -> Iterator[str]:
+    """What explains some nodes, or what is known of them."""
+    nodes = f"{finding.nodes[0]}" + (f" and {len(finding.nodes) - 1} more" if len(finding.nodes) > 1 else "")
+    where = f"{finding.op}, which {nodes} come before" if finding.before else f"{finding.op} ({nodes})"
+    if finding.settings:
+        yield f"{where}: exactly what it gives with"
+        shown = finding.settings[:SHOWN_SETTINGS]
+        yield from ("  " + (" and ".join(settings)) for settings in shown)
+        if len(finding.settings) > len(shown):
+            yield f"  or {len(finding.settings) - len(shown)} other settings (see: --json)"
+    else:
+        yield f"{where}: no setting of one or two parameters explains it" + (". Known:" if finding.known else "")
+        yield from (f"  {sentence}" for sentence in finding.known)
