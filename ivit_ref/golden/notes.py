@@ -127,6 +127,11 @@ NOTES: Mapping[str, Note] = {
     ),
     "ramp": Note("coverage", "Numbers in equal steps.", "Any error of the exponential shows as a kink."),
     # Values.
+    "vanishing": Note(
+        "range",
+        "The right answer is 0 throughout: the sum of exponentials leaves no bits to its reciprocal.",
+        "A sum or an exponential that is too narrow wraps, and answers something else than 0.",
+    ),
     "zeros": Note(
         "degenerate",
         "0 is among the numbers.",

@@ -52,8 +52,8 @@ def linears() -> Iterator[Group]:
         case("products that meet 2**31", "", [-65536, 0, 0]),
         case("within int32", "order", [1000, -2000, 3]),
     ]
-    zeros = np.zeros(2, "int32")
-    yield stacked("Linear", "", "int32_by_int16", "wide inputs", "int32", cases, {}, weight=weight, bias=zeros)
+    bias = np.array([0, -1], "int32")
+    yield stacked("Linear", "", "int32_by_int16", "wide inputs", "int32", cases, {}, weight=weight, bias=bias)
 
 
 def convs() -> Iterator[Group]:

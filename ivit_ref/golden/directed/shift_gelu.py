@@ -19,7 +19,7 @@ def groups(profile: str) -> Iterator[Group]:
     """All codes of 8 bits, degenerate rows at two scales, and one too fine for the widths."""
     yield _codes(profile)
     yield _rows(profile, WHOLE[PROFILES[profile].sigmoid], "integer-unit")
-    yield _rows(profile, step(0.16), "")
+    yield _rows(profile, step(0.12), "")
     yield _fine(profile)
 
 

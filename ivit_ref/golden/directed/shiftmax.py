@@ -75,7 +75,7 @@ def _halves(profile: str) -> Group:
 
 
 def _fine(profile: str) -> Group:
-    """One exponential alone leaves int32, and a sum of them does so by far."""
+    """One exponential alone leaves int32, and a sum of them does so by far: where that is exact, its reciprocal is 0."""
     cases = [
         case("equal logits", "all-equal zeros", [0] * 8),
         case("one of eight", "one-hot full-scale", [-(2**31)] * 2 + [2**31 - 1] + [-(2**31)] * 5),
@@ -84,6 +84,8 @@ def _fine(profile: str) -> Group:
         case("two halvings apart each", "ramp", list(range(0, -8 * 139300, -139300))),
         case("with the deployment's constants, a sum that wraps to 1", "far-tail", [0, *[-(2**22)] * 5, -122265, -1097341]),
     ]
+    if PROFILES[profile].sum == "exact":
+        cases = [case(c.comment, " ".join((*c.flags, "vanishing")), *c.values) for c in cases]
     attributes = PROFILES[profile].shiftmax(FINE)
     return stacked("Shiftmax", profile, "fine_int32", "rows of 8 at S = 1e-5", "int32", cases, attributes, scale=FINE)
 
