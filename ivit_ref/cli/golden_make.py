@@ -14,7 +14,7 @@ from ivit_ref.cli.common import Progress, add_import, add_json, load_graph, name
 from ivit_ref.errors import FileError, InputError
 from ivit_ref.golden.case import Case, evaluated
 from ivit_ref.golden.directed import refusals
-from ivit_ref.golden.make import MODELS, made_case, suite_cases
+from ivit_ref.golden.make import MODELS, check_random, made_case, suite_cases
 from ivit_ref.golden.manifest import write_manifest
 from ivit_ref.golden.read import read_cases
 from ivit_ref.golden.recipe import published
@@ -84,9 +84,9 @@ def _check(args: argparse.Namespace) -> None:
             raise InputError(f"--{option}: is for --graph, but there is none")
     if args.graph and bool(args.images) == bool(args.input):
         raise InputError("--graph: must come with --images or --input, but found both or neither")
-    for option, low, high in (("random", 0, 10**6), ("seed", 0, 2**32 - 1), ("count", 1, 10**6)):
-        if not low <= getattr(args, option) <= high:
-            raise InputError(f"--{option}: must be from {low} to {high}, but found {getattr(args, option)}")
+    check_random(args.random, args.seed, "--")
+    if args.count < 1:
+        raise InputError(f"--count: must be at least 1, but found {args.count}")
     if args.name is not None and not re.fullmatch(r"[A-Za-z0-9_]{1,80}", args.name):
         raise InputError(f"--name: must be letters, digits and underscores, but found {args.name!r}")
     if Path(args.out).exists() and not Path(args.out).is_dir():

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from ivit_ref.errors import InputError, IvitError, MissingExtra
 from ivit_ref.ir import Array, Graph
 from ivit_ref.onnx_io import to_model
@@ -33,7 +35,7 @@ class Backend:
     name: str
 
     def __call__(self, inputs: Mapping[str, Array], graph: Graph) -> dict[str, Array]:
-        """What it answers, after the checks that do not need golden values; it gets copies, which it may write into."""
+        """What it answers, after the checks that do not need golden values; it gets copies and is copied: it may reuse both."""
         given: tuple[Any, ...] = ({name: array.copy() for name, array in inputs.items()},)
         if self.takes_graphs:
             given += (graph,)
@@ -48,10 +50,13 @@ class Backend:
 
     @property
     def takes_graphs(self) -> bool:
-        """Whether it takes the graph, and so can be run node by node."""
-        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        parameters = inspect.signature(self.function).parameters.values()
-        return sum(p.kind in kinds and p.default is p.empty for p in parameters) > 1
+        """Whether it takes the graph, and so can be run node by node; a function that cannot be asked is taken to."""
+        try:
+            kinds = [p.kind for p in inspect.signature(self.function).parameters.values()]
+        except (TypeError, ValueError):
+            return True
+        positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        return inspect.Parameter.VAR_POSITIONAL in kinds or sum(kind in positional for kind in kinds) > 1
 
     def _checked(self, answer: object, graph: Graph) -> dict[str, Array]:
         if not isinstance(answer, Mapping):
@@ -63,7 +68,7 @@ class Backend:
         for name in graph.outputs:
             if name not in answer:
                 raise InputError(f"backend {self.name}: must give the output {name!r}, but gave {', '.join(answer) or 'none'}")
-        return dict(answer)
+        return {name: a.copy() if isinstance(a, np.ndarray) else a for name, a in answer.items()}
 
 
 def backend_named(actual: str) -> Backend | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ivit_ref.errors import InputError
 from ivit_ref.golden.case import TensorRecord
-from ivit_ref.integers import from_float, widen
+from ivit_ref.integers import Mask, from_float, widen
 from ivit_ref.ir import Array
 
 Verdict = Literal["equal", "differs", "not given"]
@@ -63,11 +63,8 @@ def difference(record: TensorRecord, got: Array | None, want: Array) -> Differen
     facts = (record.name, record.node, record.op, record.dtype, record.shape)
     if got is None:
         return Difference(*facts, "not given", want.size)
-    if got.dtype.kind == "f":
-        wrong = _bits(got) != _bits(want)
-    else:
-        want = widen(want)
-        wrong = got != want
+    wrong = unequal(got, want)
+    want = want if got.dtype.kind == "f" else widen(want)
     count = int(np.count_nonzero(wrong))
     if not count:
         return Difference(*facts, "equal", want.size)
@@ -77,8 +74,10 @@ def difference(record: TensorRecord, got: Array | None, want: Array) -> Differen
     return Difference(*facts, "differs", want.size, count, largest, histogram, others, index, *first)
 
 
-def _bits(x: Array) -> Array:
-    return np.ascontiguousarray(x).view(np.int32)
+def unequal(got: Array, want: Array) -> Mask:
+    """Where they differ: floats bit by bit, since a 0 has a sign and NaN is not equal to itself."""
+    bits = [np.ascontiguousarray(x).view(np.int32) if got.dtype.kind == "f" else x for x in (got, want)]
+    return np.not_equal(*bits)
 
 
 def _histogram(got: Array, want: Array) -> tuple[tuple[tuple[int | float, int], ...], int, int | float]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ivit_ref.compare.backend import Backend
-from ivit_ref.compare.difference import integers_of
+from ivit_ref.compare.difference import integers_of, unequal
 from ivit_ref.compare.explain import Evidence, evidence, explain
 from ivit_ref.compare.known import known
 from ivit_ref.compare.region import EVERY, Region, explain_region
@@ -53,7 +53,7 @@ def evidence_of_dump(case: Case, actual: Mapping[str, Array], source: str) -> li
         fed = fed_by(case, node, actual, source) if record.name in actual else None
         if fed is not None:
             got = integers_of(record, actual[record.name], source)
-            if (got != answer_of(node, fed)).any():
+            if unequal(got, answer_of(node, fed)).any():
                 found.append(evidence(case.graph, node, fed, got, _place(case, node)))
     return found
 
@@ -65,7 +65,7 @@ def evidence_of_backend(case: Case, backend: Backend) -> list[Evidence]:
         alone = part(case.graph, [node], node.name)
         answer = backend({v.name: case.tensors[v.name] for v in alone.inputs}, alone)
         got = integers_of(record, answer[record.name], f"backend {backend.name}")
-        if (got != case.tensors[record.name]).any():
+        if unequal(got, case.tensors[record.name]).any():
             golden = [case.tensors[name] for name in node.inputs]
             found.append(evidence(case.graph, node, golden, got, _place(case, node)))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 
@@ -97,7 +98,7 @@ def nodes_before(graph: Graph, target: str, given: Collection[str]) -> list[Node
 def explain_region(region: Region, done: Callable[[int], None] = lambda count: None) -> list[tuple[str, ...]]:
     """Settings, told as ``Shiftmax: n 16``, that every node of the operator has, and that give what the backend gave."""
     budget = max(FEWEST_TRIALS, min(MOST_TRIALS, WORK // max(1, macs(region.graph))))
-    single = list(dict.fromkeys((n.op, label) for n in region.graph.nodes for label in region.known[n.name]))
+    single = _likely_first(region)
     whole = list(dict.fromkeys((EVERY, label) for _, label in single if label.startswith("profile ")))
     count = 0
     steps: list[list[tuple[tuple[str, str], ...]]] = [
@@ -115,3 +116,10 @@ def explain_region(region: Region, done: Callable[[int], None] = lambda count: N
         if found:
             return found
     return []
+
+
+def _likely_first(region: Region) -> list[tuple[str, str]]:
+    """Every operator and label; choices between few come before those between many, which a large model may not afford."""
+    found = {(n.op, label): s.parameter for n in region.graph.nodes for label, s in region.known[n.name].items()}
+    choices = Counter((op, parameter) for (op, _), parameter in found.items())
+    return sorted(found, key=lambda key: choices[key[0], found[key]])

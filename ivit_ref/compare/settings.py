@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 import numpy as np
 
 from ivit_ref import dyadic, registry, scales
-from ivit_ref.compare.variants import LAST
+from ivit_ref.compare.variants import LAST, ORDERS
 from ivit_ref.errors import IvitError
 from ivit_ref.integers import BOUNDS, ROUNDINGS, Rounding
 from ivit_ref.ir import Array, Attribute, Quant
@@ -65,11 +65,12 @@ def singles(site: Site) -> Iterator[Setting]:
     for name, hint in hints.items():
         yield from _of_attribute(site, name, hint)
     if site.op in LAST:
-        halving = site.attributes.get("halving", "floor")
-        roundings = [r for r in ROUNDINGS if r != halving]
-        yield from (Setting("last", f"{r} in the last shift", choices={"last": r}) for r in roundings)
-    if site.op == "Requantize":
-        yield from _of_requantize(site)
+        usual = site.attributes.get("halving", "half_even" if site.op == "Quantize" else "floor")
+        what = "rounded by the rule {}" if site.op == "Quantize" else "{} in the last shift"
+        yield from (Setting("last", what.format(r), choices={"last": r}) for r in ROUNDINGS if r != usual)
+    if site.op in ORDERS:
+        yield from _of_order(site)
+    yield from _of_roots(site)
     yield from _of_dyadics(site)
     yield from _of_products(site)
     yield from _of_the_result(site)
@@ -142,10 +143,20 @@ def _unit(scale: Any, power: int, rule: Any, folded: bool) -> int | None:
         return None
 
 
-def _of_requantize(site: Site) -> Iterator[Setting]:
+def _of_order(site: Site) -> Iterator[Setting]:
+    """The steps of a requantization in another order."""
     if site.attributes["zero_point"]:
         yield Setting("order", "the zero point added before rounding", choices={"order": "zero point first"})
-    yield Setting("order", "rounded twice, as gemmlowp does", choices={"order": "double"})
+    if site.op == "Requantize":
+        yield Setting("order", "rounded twice, as gemmlowp does", choices={"order": "double"})
+    elif site.attributes["rounds"] == "each":
+        yield Setting("order", "both branches rounded once, together", choices={"order": "once"})
+
+
+def _of_roots(site: Site) -> Iterator[Setting]:
+    for prefix in ("", "sqrt_"):
+        if site.op in ("IntSqrt", "ILayerNorm") and site.attributes.get(f"{prefix}steps"):
+            yield Setting("root", "the exact square root", {f"{prefix}start": 0, f"{prefix}steps": 0})
 
 
 def _of_dyadics(site: Site) -> Iterator[Setting]:

@@ -33,7 +33,7 @@ def _cases(reports: Sequence[Report], different: Sequence[Report]) -> Iterator[s
     for r in different[:SHOWN_CASES]:
         yield f"{r.case}: {r.count('differs')} of {len(r.rows)} tensors differ{_not_given(r)}"
     if len(different) > SHOWN_CASES:
-        yield f"and {len(different) - SHOWN_CASES} more cases (see: --json)"
+        yield f"and {len(different) - SHOWN_CASES} more cases (see: the report as JSON)"
     equal = [r for r in reports if not r.first]
     if equal:
         tensors = sum(r.count("equal") for r in equal)
@@ -56,7 +56,7 @@ def _tensors(r: Report) -> Iterator[str]:
     for c in cells:
         yield "  ".join(f"{v:<{w}}" if i < 2 else f"{v:>{w}}" for i, (v, w) in enumerate(zip(c, widths, strict=True))).rstrip()
     if len(rows) > SHOWN_ROWS:
-        yield f"and {len(rows) - SHOWN_ROWS} more (see: --json)"
+        yield f"and {len(rows) - SHOWN_ROWS} more (see: the report as JSON)"
     yield ""
     yield f"first divergent tensor: {rows[0]}"
     yield f"got - want: {_histogram(rows[0])}"
@@ -89,7 +89,7 @@ def _finding(finding: Finding) -> Iterator[str]:
         shown = finding.settings[:SHOWN_SETTINGS]
         yield from ("  " + (" and ".join(settings)) for settings in shown)
         if len(finding.settings) > len(shown):
-            yield f"  or {len(finding.settings) - len(shown)} other settings (see: --json)"
+            yield f"  or {len(finding.settings) - len(shown)} other settings (see: the report as JSON)"
     else:
         yield f"{where}: no setting of one or two parameters explains it" + (". Known:" if finding.known else "")
         yield from (f"  {sentence}" for sentence in finding.known)

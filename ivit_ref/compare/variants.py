@@ -2,10 +2,10 @@
 
 The choices outside the attributes, by name:
 
-``last``        the rounding of the last shift (IntDiv, Shiftmax, ShiftGELU), halving (ILayerNorm)
+``last``        the rounding of the last shift (IntDiv, Shiftmax, ShiftGELU), halving (ILayerNorm), quotient (Quantize)
 ``saturation``  ``wrap``: the result keeps its low bits instead of saturating
 ``order``       ``zero point first``: added before rounding; ``double``: rounded after 31 bits and again after the shift, as
-                gemmlowp does
+                gemmlowp does; ``once``: both branches of a sum rounded together
 ``bias``        ``none``: left out
 ``accumulator`` the bits at which a product's sum wraps, or saturates where it is negative
 ``axis``        the axis that a row operator goes along
@@ -24,7 +24,7 @@ import numpy as np
 from ivit_ref import registry
 from ivit_ref.errors import IvitError
 from ivit_ref.events import Context
-from ivit_ref.integers import BOUNDS, Wide, divide, multiply, saturate, shift_right, truncating_divide, widen, wrap
+from ivit_ref.integers import BOUNDS, Wide, divide, from_float, multiply, saturate, shift_right, truncating_divide, widen, wrap
 from ivit_ref.ir import Array, Attribute, TensorType
 from ivit_ref.ops.i_layer_norm import NUMERATOR, deviation
 from ivit_ref.ops.int_sqrt import square_root
@@ -73,7 +73,7 @@ def _answer(
     if "last" in choices:
         return widen(ctx.saturate(LAST[op](arrays, dict(attributes), ctx, choices["last"]), dtype, "y"))
     if "order" in choices:
-        return widen(ctx.saturate(_requantized(arrays[0], dict(attributes), choices["order"]), dtype, "y"))
+        return widen(ctx.saturate(ORDERS[op](arrays, dict(attributes), choices["order"]), dtype, "y"))
     y = registry.lookup(op).run(arrays, attributes, ctx)
     if "accumulator" in choices:
         return _accumulated(widen(y), choices["accumulator"])
@@ -136,16 +136,42 @@ def _i_layer_norm(arrays: Sequence[Array], a: dict[str, Any], ctx: Context, last
     return ctx.fit(divide(product, 2, last) + widen(arrays[1]), "int32", "o + bias")
 
 
-LAST = {"IntDiv": _int_div, "Shiftmax": _shiftmax, "ShiftGELU": _shift_gelu, "ILayerNorm": _i_layer_norm}
+def _quantize(arrays: Sequence[Array], a: dict[str, Any], ctx: Context, last: Any) -> Wide:
+    step = np.float32(a["scale"])
+    quotient = arrays[0] / step if a["division"] == "direct" else arrays[0] * (np.float32(1) / step)
+    fixed = np.floor(np.clip(quotient, -(2.0**24), 2.0**24) * np.float32(2.0**24))  # a quotient near 1/2 has no bits below
+    return shift_right(from_float(fixed), 24, last) + int(a["zero_point"])
+
+
+LAST = {"Quantize": _quantize, "IntDiv": _int_div, "Shiftmax": _shiftmax, "ShiftGELU": _shift_gelu, "ILayerNorm": _i_layer_norm}
 """The operators whose last rounding is no attribute."""
 
 
-def _requantized(x: Array, a: dict[str, Any], order: str) -> Wide:
-    """Requantize with its steps in another order."""
-    m, s = along(a["multiplier"], a["axis"], x.ndim), along(a["shift"], a["axis"], x.ndim)
-    product: Wide = widen(x) * m
+def _requantized(arrays: Sequence[Array], a: dict[str, Any], order: str) -> Wide:
+    product, s = _scaled(arrays[0], a, "", arrays[0].ndim)
     if order == "double":
         high = shift_right(product, np.minimum(s, 31), "half_up")
         return shift_right(high, np.maximum(s - 31, 0), "half_away") + int(a["zero_point"])
     product = product + (np.full_like(s, a["zero_point"]) << s)
     return shift_right(product, s, a["rounding"])
+
+
+def _added(arrays: Sequence[Array], a: dict[str, Any], order: str) -> Wide:
+    rank = max(x.ndim for x in arrays)
+    (first, p), (second, q) = (_scaled(x, a, prefix, rank) for x, prefix in zip(arrays, ("a_", "b_"), strict=True))
+    if order == "once":
+        s = np.maximum(p, q)
+        exact = multiply(first, np.int64(1) << (s - p)) + multiply(second, np.int64(1) << (s - q))
+        return shift_right(exact, s, a["rounding"]) + int(a["zero_point"])
+    first = first + (np.full_like(p, a["zero_point"]) << p)
+    return shift_right(first, p, a["rounding"]) + shift_right(second, q, a["rounding"])
+
+
+def _scaled(x: Array, a: dict[str, Any], prefix: str, rank: int) -> tuple[Wide, Wide]:
+    """``x * multiplier``, and the shifts."""
+    m, s = (along(a[f"{prefix}{name}"], a["axis"], rank) for name in ("multiplier", "shift"))
+    return widen(x) * m, s
+
+
+ORDERS = {"Requantize": _requantized, "RequantizeAdd": _added}
+"""The operators whose steps may come in another order."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+from ivit_ref.errors import InputError
 from ivit_ref.golden.case import MODEL, ON_DEMAND, TENSORS, Case, Memory, Role, evaluated, recorded
 from ivit_ref.golden.directed import groups, profiled
 from ivit_ref.golden.group import Group
@@ -13,6 +14,8 @@ from ivit_ref.golden.random_groups import random_groups
 from ivit_ref.golden.recipe import node_graph
 from ivit_ref.golden.second import confirm
 from ivit_ref.ir import Array, Graph
+
+MOST_RANDOM = 10**6
 
 MODELS = "models"
 """The suite of cases that are whole models or parts of one."""
@@ -50,6 +53,13 @@ def suite_cases(op: str, profiles: Iterable[str], random: int, seed: int, *, dig
             for group in random_groups(op, profile, seed, random):
                 recipe = {"kind": "random", "seed": seed, "count": random, "name": group.name}
                 yield group_case(group, recipe, digests=digests)
+
+
+def check_random(random: int, seed: int, who: str) -> None:
+    """How many random vectors there may be, and from which seed."""
+    for what, value, highest in (("random", random, MOST_RANDOM), ("seed", seed, 2**32 - 1)):
+        if not 0 <= value <= highest:
+            raise InputError(f"{who}{what} must be from 0 to {highest}, but found {value}")
 
 
 def made_case(

@@ -11,7 +11,7 @@ from ivit_ref.compare.findings import conclusions
 from ivit_ref.compare.report import compare
 from ivit_ref.compare.text import text
 from ivit_ref.errors import InputError, IvitError
-from ivit_ref.golden.make import suite_cases
+from ivit_ref.golden.make import check_random, suite_cases
 from ivit_ref.profiles import PROFILES
 from ivit_ref.registry import lookup
 
@@ -32,7 +32,8 @@ def check_backend(function: Function, *, suite: str, profile: str | None = None,
     if profile is not None and profile not in PROFILES:
         raise InputError(f"check_backend: the profile must be one of {', '.join(PROFILES)}, but found {profile!r}")
     lookup(suite, "check_backend: ")
-    backend = Backend(function, getattr(function, "__qualname__", repr(function)))
+    check_random(random, seed, "check_backend: ")
+    backend = Backend(function, getattr(function, "__qualname__", type(function).__name__))
     source = f"backend {backend.name}"
     compared = []
     for case in suite_cases(suite, [profile] if profile else PROFILES, random, seed):

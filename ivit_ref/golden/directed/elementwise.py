@@ -35,7 +35,7 @@ def quantizations() -> Iterator[Group]:
 
 def dequantizations() -> Iterator[Group]:
     """Of Dequantize: integers that float32 does not hold, and a scale for each channel."""
-    x = np.array([[0, 1, -1], [2**24 + 1, 2**24 + 3, -(2**24) - 1], [HIGH, LOW, HIGH - 64], [LOW + 1, 7, -7]], "int32")
+    x = np.array([[0, 0, -1], [2**24 + 1, 2**24 + 3, -(2**24) - 1], [HIGH, LOW, HIGH - 64], [LOW + 1, 7, -7]], "int32")
     attributes: dict[str, Any] = {"scale": (step(0.1), -step(0.003), step(1e-6)), "axis": 1, "zero_point": 0}
     yield single("Dequantize", "", "logits_int32", "logits", "per-axis float32-rounding full-scale", attributes, x=x)
     attributes = {"scale": (step(0.1),), "axis": 0, "zero_point": 128}
