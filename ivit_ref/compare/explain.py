@@ -7,14 +7,14 @@ as evidence: nothing is nearly explained.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from ivit_ref.compare.settings import ROW_OPERATORS, Setting, Site, profiles, singles
+from ivit_ref.compare.settings import ROW_OPERATORS, Setting, Site, departed, profiles, resolved, singles
 from ivit_ref.compare.variants import answer
 from ivit_ref.ir import Array, Graph, Node
 
@@ -59,8 +59,7 @@ def explain(found: Sequence[Evidence]) -> list[tuple[str, ...]]:
     """Every setting that reproduces all of the evidence, as labels, the fewest first; nodes of one operator only."""
     first = found[0]
     trial = tried_on(first)
-    single, published = list(singles(first.site)), list(profiles(first.site))
-    for candidates in _steps(single, published):
+    for candidates in _steps(first.site):
         agreed = _matching(first, trial, candidates)
         labels = dict.fromkeys(tuple(s.label for s in settings) for settings in agreed)
         labels = dict.fromkeys(_on_all(found[1:], labels))
@@ -69,9 +68,10 @@ def explain(found: Sequence[Evidence]) -> list[tuple[str, ...]]:
     return []
 
 
-def _steps(single: list[Setting], published: list[Setting]) -> Iterator[Iterable[Settings]]:
+def _steps(site: Site) -> Iterator[Iterable[Settings]]:
+    single, published = list(singles(site)), list(profiles(site))
     yield [(s,) for s in (*published, *single)]
-    yield ((p, s) for p in published for s in single)
+    yield ((p, s) for p in published for s in singles(departed(site, p)))
     yield ((a, b) for a, b in combinations(single, 2) if a.parameter != b.parameter)
 
 
@@ -99,16 +99,8 @@ def _on_all(rest: Sequence[Evidence], labels: Iterable[tuple[str, ...]]) -> list
     """Those labels under which every other node gives what the backend gave, each with its own i0 and multipliers."""
     kept = list(labels)
     for other in rest:
-        if not kept:
-            return []
-        known = {s.label: s for s in (*profiles(other.site), *singles(other.site))}
-        kept = [names for names in kept if _shown(other, known, names)]
+        kept = [names for names in kept if other.shows(resolved(other.site, names))]
     return kept
-
-
-def _shown(other: Evidence, known: Mapping[str, Setting], names: tuple[str, ...]) -> bool:
-    """A setting that is none for this node, because it has that value, changes nothing here."""
-    return other.shows(tuple(known[name] for name in names if name in known))
 
 
 def tried_on(whole: Evidence) -> Evidence | None:

@@ -136,18 +136,21 @@ def conclusions(
 ) -> list[Finding]:
     """What explains the differences of all cases together.
 
-    A published version of a whole model says it all. Otherwise nodes are explained that are wrong on their own; and where the
-    first divergent tensor of a case is not among those, because its inputs were not given, what comes before it.
+    Nodes are explained that are wrong on their own; and where the first divergent tensor of a case is not among those, because
+    its inputs were not given, what comes before it. A published version of a whole model says it all, and is not told operator
+    by operator.
     """
     found: list[Evidence] = []
     for case, report, actual, source in compared:
-        if report.first is not None:
-            whole = whole_profiles(case, actual, source) if actual and len(case.graph.nodes) > 1 else None
-            some = [] if whole else _evidence(case, backend, actual, source)
-            before = None if some or whole else explained_before(case, report, actual, source, done)
-            if whole or before:
-                return [*filter(None, (whole, before)), *explained(found)]
-            found += some
+        if report.first is None:
+            continue
+        whole = whole_profiles(case, actual, source) if actual and len(case.graph.nodes) > 1 else None
+        some = _evidence(case, backend, actual, source)
+        if whole:
+            return [whole, *(explained(some) if len({e.site.op for e in some}) == 1 else ())]
+        if not some:
+            return [*filter(None, [explained_before(case, report, actual, source, done)]), *explained(found)]
+        found += some
     return explained(found)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ivit_ref.compare.explain import Evidence, Settings, evidence
 from ivit_ref.compare.report import answer_of
-from ivit_ref.compare.settings import Setting, profiles, singles
+from ivit_ref.compare.settings import PROFILE, Setting, departed, profiles, resolved, singles
 from ivit_ref.cost import macs
 from ivit_ref.golden.case import Case
 from ivit_ref.integers import BOUNDS, narrow, widen
@@ -33,6 +33,7 @@ class Region:
         self.given = {v.name: case.tensors[v.name] for v in self.graph.inputs}
         self.given |= {c.value.name: c.data for c in self.graph.constants}
         self.values = dict(self.given)
+        self._resolved: dict[tuple[str, tuple[str, ...]], Settings] = {}
         for node in self.graph.nodes:
             self.values[node.output.name] = answer_of(node, [self.values[name] for name in node.inputs])
 
@@ -51,12 +52,19 @@ class Region:
             for name, e in self.sites.items()
         }
 
+    def settings(self, node: str, labels: tuple[str, ...]) -> Settings:
+        """What these labels mean at a node."""
+        if len(labels) < 2:
+            return tuple(s for label in labels if (s := self.known[node].get(label)))
+        if (node, labels) not in self._resolved:
+            self._resolved[node, labels] = resolved(self.sites[node].site, labels)
+        return self._resolved[node, labels]
+
     def shows(self, labels: Collection[tuple[str, str]]) -> bool:
         """Whether the region gives what the backend gave, where nodes of an operator (or of all) have the settings named."""
         values, changed = dict(self.values), set[str]()
         for node in self.graph.nodes:
-            wanted = [label for op, label in labels if op in (node.op, EVERY)]
-            settings = tuple(s for label in wanted if (s := self.known[node.name].get(label)))
+            settings = self.settings(node.name, tuple(label for op, label in labels if op in (node.op, EVERY)))
             if settings or changed & set(node.inputs):
                 result = self._result(node, values, settings)
                 if result is None:
@@ -99,12 +107,12 @@ def explain_region(region: Region, done: Callable[[int], None] = lambda count: N
     """Settings, told as ``Shiftmax: n 16``, that every node of the operator has, and that give what the backend gave."""
     budget = max(FEWEST_TRIALS, min(MOST_TRIALS, WORK // max(1, macs(region.graph))))
     single = _likely_first(region)
-    whole = list(dict.fromkeys((EVERY, label) for _, label in single if label.startswith("profile ")))
+    whole = list(dict.fromkeys((EVERY, label) for _, label in single if label.startswith(f"{PROFILE} ")))
     count = 0
     steps: list[list[tuple[tuple[str, str], ...]]] = [
         [(w,) for w in whole],
         [(s,) for s in single],
-        [(w, s) for w in whole for s in single],
+        [(w, s) for w in whole for s in _on_top(region, w[1])],
     ]
     for candidates in steps:
         found = []
@@ -116,6 +124,16 @@ def explain_region(region: Region, done: Callable[[int], None] = lambda count: N
         if found:
             return found
     return []
+
+
+def _on_top(region: Region, profile: str) -> list[tuple[str, str]]:
+    """Every operator and label that is a departure from a profile."""
+    found: dict[tuple[str, str], None] = {}
+    for node in region.graph.nodes:
+        site = region.sites[node.name].site
+        for setting in resolved(site, [profile]):
+            found |= {(node.op, s.label): None for s in singles(departed(site, setting)) if not s.arranges}
+    return list(found)
 
 
 def _likely_first(region: Region) -> list[tuple[str, str]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import permutations, product
 from typing import Any, Literal, get_args, get_origin
@@ -17,6 +17,7 @@ from ivit_ref.integers import BOUNDS, ROUNDINGS, Rounding
 from ivit_ref.ir import Array, Attribute, Quant
 from ivit_ref.profiles import PROFILES
 
+PROFILE = "profile"
 ROW_OPERATORS = ("Shiftmax", "ShiftGELU", "ILayerNorm")
 PRODUCTS = ("MatMul", "Linear", "Conv")
 I0_RULES = get_args(dyadic.UnitRule)
@@ -56,7 +57,26 @@ def profiles(site: Site) -> Iterator[Setting]:
         except IvitError:
             continue
         if any(site.attributes.get(key) != value for key, value in chosen.items()):
-            yield Setting("profile", f"profile {profile.name}", chosen)
+            yield Setting(PROFILE, f"profile {profile.name}", chosen)
+
+
+def departed(site: Site, setting: Setting) -> Site:
+    """The site with the attributes of a setting."""
+    return replace(site, attributes={**site.attributes, **setting.attributes})
+
+
+def resolved(site: Site, labels: Sequence[str]) -> tuple[Setting, ...]:
+    """The settings of these labels at a site, each a departure from what those before it make of the site.
+
+    A label that is none here, because the site has that value already, changes nothing.
+    """
+    found = []
+    for label in labels:
+        setting = next((s for s in (*profiles(site), *singles(site)) if s.label == label), None)
+        if setting is not None:
+            found.append(setting)
+            site = departed(site, setting) if setting.parameter == PROFILE else site
+    return tuple(found)
 
 
 def singles(site: Site) -> Iterator[Setting]:
@@ -128,7 +148,7 @@ def _units(site: Site) -> Iterator[Setting]:
         value = _unit(scale, power, rule, folded)
         off = f" from a scale 2**{power} times as large" if power else ""
         times = "" if folded == sigmoid else " of 1.702 S" if folded else " of S, without 1.702"
-        if value not in (None, i0) and not (power and value in found):
+        if value not in (None, i0):
             yield Setting("i0", f"i0 by the rule {rule}{times}{off}", {"i0": value})
         found.add(value)
     for delta in (-2, -1, 1, 2):
@@ -203,6 +223,8 @@ def _of_products(site: Site) -> Iterator[Setting]:
 
 def _of_the_result(site: Site) -> Iterator[Setting]:
     """What can happen to any result."""
+    if site.op in ("IntDiv", "Shiftmax", "Requantize", "RequantizeAdd") and site.dtype != "int32":
+        yield Setting("saturation", "no saturation", {"dtype": "int32"})
     if site.dtype != "float32":
         yield Setting("saturation", "wrap instead of saturate", choices={"saturation": "wrap"})
         for power in POWERS:

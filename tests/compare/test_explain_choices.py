@@ -1,0 +1,231 @@
+"""``explain`` finds what is no attribute: last rounding, saturation, order, bias, accumulator, axis, power, arrangement.
+
+Each backend here is written on Python integers, lists and fractions, or moves elements with NumPy; none uses what explains it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ivit_ref import ops
+from ivit_ref.compare.explain import Evidence, explain
+from ivit_ref.compare.settings import Site
+from ivit_ref.integers import BOUNDS
+from ivit_ref.ir import Array, Quant
+from ivit_ref.oracle.int_sqrt import root
+from ivit_ref.oracle.rounding import rounded
+from ivit_ref.oracle.shift_exp import exponential
+from ivit_ref.profiles import QAT
+
+S = float(np.float32(0.05))
+ROUNDINGS = ("truncate", "half_up", "half_away", "half_even")
+EXPONENTIAL = ("i0", "n", "clamp", "half", "quotient", "exp_bits")
+
+
+def numbers(dtype: str, *shape: int, seed: int = 0) -> Array:
+    """Numbers from the whole range of a dtype."""
+    low, high = BOUNDS[dtype]
+    raw = np.random.PCG64(seed).random_raw(int(np.prod(shape))).tolist()
+    return np.array([low + r % (high - low + 1) for r in raw], dtype).reshape(shape)
+
+
+def shown(
+    op: str, arrays: Sequence[Array], attributes: dict[str, Any], got: Any, dtype: str, scale: float | None = S
+) -> list[Any]:
+    """The explanations of one node."""
+    array = np.array(got, np.int64)
+    quants = tuple(None if scale is None else Quant((scale,)) for _ in arrays)
+    return explain([Evidence("node", Site(op, attributes, quants, array.shape, dtype), tuple(arrays), array)])
+
+
+def e_of(x: int, a: dict[str, Any]) -> int:
+    return exponential(x, *(a[key] for key in EXPONENTIAL), "wrap")
+
+
+def quotient(e: int, s: int, a: dict[str, Any], last: str) -> int:
+    return rounded(Fraction(a["numerator"] // s * e, 2 ** (32 - a["out_bits"])), last)
+
+
+@pytest.mark.parametrize("last", ROUNDINGS)
+def test_the_last_shift_of_shiftmax(last: str) -> None:
+    x, a = numbers("int8", 6, 17), QAT.shiftmax(S)
+    got = []
+    for row in x.tolist():
+        e = [e_of(v - max(row), a) for v in row]
+        got.append([min(quotient(v, sum(e), a, last), 2**15 - 1) for v in e])
+    found = shown("Shiftmax", [x], a, got, "int16")
+    assert (last == "truncate" and not found) or (f"{last} in the last shift",) in found
+
+
+@pytest.mark.parametrize("last", ROUNDINGS[1:])
+def test_the_last_shift_of_shift_gelu(last: str) -> None:
+    x, a = numbers("int8", 6, 17), QAT.shift_gelu(S)
+    got = []
+    for row in x.tolist():
+        e, e_m = [e_of(v - max(row), a) for v in row], e_of(-max(row), a)
+        got.append([v * quotient(u, u + e_m, a, last) for v, u in zip(row, e, strict=True)])
+    assert (f"{last} in the last shift",) in shown("ShiftGELU", [x], a, got, "int32")
+
+
+@pytest.mark.parametrize("last", ROUNDINGS)
+def test_the_halving_of_i_layer_norm(last: str) -> None:
+    x, bias, a = numbers("int16", 6, 16), numbers("int8", 16).astype("int32"), QAT.i_layer_norm()
+    got = []
+    for row in x.tolist():
+        y = [v - round(Fraction(sum(row), len(row))) for v in row]
+        factor = (2**31 - 1) // root(sum(v * v for v in y), a["sqrt_start"], a["sqrt_steps"])
+        got.append([rounded(Fraction(factor * v, 2), last) + b for v, b in zip(y, bias.tolist(), strict=True)])
+    assert (f"{last} in the last shift",) in shown("ILayerNorm", [x, bias], a, got, "int32")
+
+
+def test_an_exact_square_root() -> None:
+    x, a = numbers("int8", 8, 16), QAT.i_layer_norm()
+    x[:4] //= 64  # quiet rows, for which ten steps from 2**16 do not converge
+    bias = np.zeros(16, "int32")
+    got = ops.i_layer_norm(x, bias, **{**a, "sqrt_start": 0, "sqrt_steps": 0})
+    assert ("the exact square root",) in shown("ILayerNorm", [x, bias], a, got, "int32")
+
+
+REQUANTIZE = {"multiplier": (1517, 2901, 777), "shift": (12, 13, 11), "rounding": "half_even", "axis": 1, "zero_point": 0}
+
+
+def requantized(x: Array, change: Callable[[int, int, int], int]) -> list[list[int]]:
+    """``change(x, multiplier, shift)`` for each element."""
+    channels = list(zip(REQUANTIZE["multiplier"], REQUANTIZE["shift"], strict=True))  # type: ignore[call-overload]
+    return [[change(v, m, s) for v, (m, s) in zip(row, channels, strict=True)] for row in x.tolist()]
+
+
+def held(value: int) -> int:
+    return max(-128, min(127, value))
+
+
+REQUANTIZATIONS: dict[str, Callable[[int, int, int], int]] = {
+    "rounding half_up": lambda x, m, s: held(rounded(Fraction(x * m, 2**s), "half_up")),
+    "rounding half_away": lambda x, m, s: held(rounded(Fraction(x * m, 2**s), "half_away")),
+    "rounding floor": lambda x, m, s: held(x * m >> s),
+    "wrap instead of saturate": lambda x, m, s: (round(Fraction(x * m, 2**s)) + 128) % 256 - 128,
+    "no saturation": lambda x, m, s: round(Fraction(x * m, 2**s)),
+    "the multiplier rounded to 8 bits": lambda x, m, s: held(round(Fraction(x * kept(m, 8), 2**s))),
+    "the multiplier cut to 8 bits": lambda x, m, s: held(round(Fraction(x * cut(m, 8), 2**s))),
+    "the scale off by 2**-2": lambda x, m, s: held(round(Fraction(x * m, 2 ** (s + 2)))),
+    "the scale off by 2**3": lambda x, m, s: held(round(Fraction(x * m, 2 ** (s - 3)))),
+    "the dyadic number of the first channel for all": lambda x, m, s: held(round(Fraction(x * 1517, 2**12))),
+}
+
+
+def cut(m: int, bits: int) -> int:
+    dropped = max(0, m.bit_length() - bits)
+    return m >> dropped << dropped
+
+
+def kept(m: int, bits: int) -> int:
+    dropped = max(0, m.bit_length() - bits)
+    return (m + (1 << dropped >> 1)) >> dropped << dropped
+
+
+@pytest.mark.parametrize("label", REQUANTIZATIONS)
+def test_a_requantization(label: str) -> None:
+    x = np.concatenate([numbers("int8", 40, 3), np.array([[2**11 * k] * 3 for k in range(-3, 4)])]).astype("int32")
+    got = requantized(x, REQUANTIZATIONS[label])
+    assert (label,) in shown("Requantize", [x], {**REQUANTIZE, "dtype": "int8"}, got, "int8", None)
+
+
+def test_a_zero_point_added_before_rounding() -> None:
+    x = np.arange(-40, 40, dtype="int32").reshape(-1, 2)
+    a = {"multiplier": (1,), "shift": (2,), "rounding": "half_even", "axis": 0, "zero_point": 3, "dtype": "int8"}
+    got = [[round(Fraction(v, 4) + 3) for v in row] for row in x.tolist()]
+    assert ("the zero point added before rounding",) in shown("Requantize", [x], a, got, "int8", None)
+
+
+def test_a_forgotten_zero_point() -> None:
+    x = np.arange(-40, 40, dtype="int32").reshape(-1, 2)
+    a = {"multiplier": (1,), "shift": (2,), "rounding": "half_even", "axis": 0, "zero_point": 3, "dtype": "int8"}
+    got = [[round(Fraction(v, 4)) for v in row] for row in x.tolist()]
+    assert ("zero point 0",) in shown("Requantize", [x], a, got, "int8", None)
+
+
+def test_a_product_that_is_rounded_twice() -> None:
+    x = numbers("int16", 300, 1).astype("int32")
+    a = {"multiplier": (1518500250,), "shift": (38,), "rounding": "half_up", "axis": 0, "zero_point": 0, "dtype": "int16"}
+
+    def twice(v: int) -> int:
+        high = (v * 1518500250 + 2**30) >> 31
+        return rounded(Fraction(high, 2**7), "half_away")
+
+    got = [[twice(v) for v in row] for row in x.tolist()]
+    assert ("rounded twice, as gemmlowp does",) in shown("Requantize", [x], a, got, "int16", None)
+
+
+def test_branches_that_are_rounded_together() -> None:
+    x, y = numbers("int16", 9, 8), numbers("int16", 9, 8, seed=1)
+    branches = {"a_multiplier": (3,), "a_shift": (3,), "b_multiplier": (5,), "b_shift": (4,)}
+    a = {**branches, "rounding": "half_even", "rounds": "each", "axis": 0, "zero_point": 0, "dtype": "int16"}
+    pairs = zip(x.ravel().tolist(), y.ravel().tolist(), strict=True)
+    got = [max(-(2**15), min(2**15 - 1, round(Fraction(3 * u, 8) + Fraction(5 * v, 16)))) for u, v in pairs]
+    labels = shown("RequantizeAdd", [x, y], a, np.array(got).reshape(9, 8), "int16", None)
+    assert ("both branches rounded once, together",) in labels
+
+
+def test_a_forgotten_bias() -> None:
+    x, w, bias = numbers("int8", 5, 8), numbers("int8", 4, 8, seed=1), np.array([9, -7, 1000, 3], "int32")
+    got = [[sum(u * v for u, v in zip(row, column, strict=True)) for column in w.tolist()] for row in x.tolist()]
+    assert ("no bias",) in shown("Linear", [x, w, bias], {}, got, "int32", None)
+
+
+@pytest.mark.parametrize("bits", [16, 18])
+def test_a_narrow_accumulator(bits: int) -> None:
+    x, w = numbers("int8", 9, 64) // 2, numbers("int8", 64, 9, seed=1) // 2
+    w[:, :4], x[:4] = 63, 63
+    exact = [[sum(u * v for u, v in zip(row, column, strict=True)) for column in w.T.tolist()] for row in x.tolist()]
+    half = 2 ** (bits - 1)
+    wrapped = [[(v + half) % (2 * half) - half for v in row] for row in exact]
+    saturated = [[max(-half, min(half - 1, v)) for v in row] for row in exact]
+    for how, got in (("wraps", wrapped), ("saturates", saturated)):
+        label = (f"an accumulator of {bits} bits, which {how}",)
+        assert label in shown("MatMul", [x, w], {"alpha": 1.0}, got, "int32", None)
+
+
+@pytest.mark.parametrize("op", ["Shiftmax", "ShiftGELU"])
+def test_another_axis(op: str) -> None:
+    x = numbers("int8", 2, 5, 7)
+    a = QAT.shiftmax(S) if op == "Shiftmax" else QAT.shift_gelu(S)
+    function: Any = ops.shiftmax if op == "Shiftmax" else ops.shift_gelu
+    got = np.swapaxes(function(np.ascontiguousarray(np.swapaxes(x, 1, 2)), **a), 1, 2)
+    assert ("along axis 1 instead of the last",) in shown(op, [x], a, got, "int16" if op == "Shiftmax" else "int32")
+
+
+ARRANGEMENTS: dict[str, Callable[[Array], Array]] = {
+    "laid out as transpose [0, 2, 1]": lambda y: np.transpose(y, (0, 2, 1)).reshape(y.shape),
+    "laid out as transpose [2, 0, 1]": lambda y: np.transpose(y, (2, 0, 1)).reshape(y.shape),
+    "axis 2 moved on by 1": lambda y: np.roll(y, 1, 2),
+    "axis 1 moved on by -2": lambda y: np.roll(y, -2, 1),
+    "axis 0 reversed": lambda y: y[::-1],
+    "the bytes in the other order": lambda y: y.byteswap(),
+    "the result 2**-3 times as large": lambda y: y >> 3,
+}
+
+
+@pytest.mark.parametrize("label", ARRANGEMENTS)
+def test_an_arrangement(label: str) -> None:
+    x, a = numbers("int8", 3, 4, 5), QAT.shiftmax(S)
+    got = ARRANGEMENTS[label](ops.shiftmax(x, **a))
+    assert (label,) in shown("Shiftmax", [x], a, got, "int16")
+
+
+def test_an_arrangement_of_what_another_parameter_gives() -> None:
+    x, a = numbers("int8", 3, 4, 5), QAT.shiftmax(S)
+    got = np.roll(ops.shiftmax(x, **{**a, "half": "drop"}), 1, 2)
+    assert ("half drop", "axis 2 moved on by 1") in shown("Shiftmax", [x], a, got, "int16")
+
+
+@pytest.mark.parametrize("rule", ["half_up", "half_away", "floor", "truncate"])
+def test_the_rounding_of_quantize(rule: str) -> None:
+    x = np.array([[k / 4 for k in range(-20, 20)]], "float32")
+    a = {"scale": 0.5, "zero_point": 0, "dtype": "int8", "division": "direct"}
+    got = [[rounded(Fraction(v) / Fraction(1, 2), rule) for v in x[0].tolist()]]
+    assert (f"rounded by the rule {rule}",) in shown("Quantize", [x], a, got, "int8", None)
