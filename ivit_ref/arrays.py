@@ -20,6 +20,7 @@ from typing import IO, Any, TypeVar
 import numpy as np
 
 from ivit_ref.errors import FileError
+from ivit_ref.integers import Mask
 from ivit_ref.ir import Array
 
 T = TypeVar("T")
@@ -27,6 +28,9 @@ T = TypeVar("T")
 ALWAYS_ALLOWED = 2**28
 LARGEST_RATIO = 100
 """A file may unpack to 256 MiB, or to a hundred times its own size, whichever is more."""
+
+LONGEST_NAME = 2**16 - 1 - len(".npy")
+"""Bytes that the name of an array in an ``.npz`` file may have."""
 
 UNREADABLE: tuple[type[Exception], ...] = (
     *(OSError, EOFError, ValueError, TypeError, LookupError, OverflowError, MemoryError, RecursionError, RuntimeError),
@@ -157,6 +161,29 @@ def digest(array: Array) -> str:
     return hashlib.sha256(little_endian(array)).hexdigest()
 
 
+def file_digest(path: str | Path) -> str:
+    """The SHA-256 of a file, read piece by piece."""
+    total = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while piece := stream.read(2**20):
+            total.update(piece)
+    return total.hexdigest()
+
+
+def unequal(a: Array, b: Array) -> Mask:
+    """Where two arrays of one dtype and shape differ: floats bit by bit, as a 0 has a sign and NaN is not equal to itself."""
+    floats = a.dtype == np.float32 and b.dtype == np.float32
+    return np.not_equal(*((np.ascontiguousarray(x).view(np.int32) if floats else x) for x in (a, b)))
+
+
+def is_file(path: Path, *, folder: bool = False) -> bool:
+    """Whether there is a file, or a folder; a path that no system call takes leads to none."""
+    try:
+        return path.is_dir() if folder else path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def same_file(first: str | Path, second: str | Path) -> bool:
     """Whether both paths are one existing file."""
     try:
@@ -175,6 +202,8 @@ def _write_archive(stream: IO[bytes], arrays: Mapping[str, Array]) -> None:
     """What ``numpy.savez`` writes, which cannot write arrays named like its own parameters."""
     with zipfile.ZipFile(stream, "w") as archive:
         for name in sorted(arrays):
+            if len(name.encode()) > LONGEST_NAME:
+                raise FileError(f"{name[:40]}...: a name must have at most {LONGEST_NAME} bytes, but has {len(name.encode())}")
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
                 np.lib.format.write_array(entry, arrays[name], allow_pickle=False)
 

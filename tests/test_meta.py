@@ -245,7 +245,7 @@ def test_only_the_interpreter_imports_fast(path: Path) -> None:
 
 
 ONNX_USERS = ("onnx_body.py", "onnx_types.py", "onnx_io/", "importer/", "models/float_vit.py", "cli/")
-ONNX_USERS += ("golden/write.py", "golden/second.py", "golden/export/onnx.py", "compare/backend.py")
+ONNX_USERS += ("golden/write.py", "golden/second.py", "golden/bodies.py", "golden/export/onnx.py", "compare/backend.py")
 
 
 @each_file(*ONNX_USERS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import re
@@ -11,7 +10,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
 from onnx import ModelProto
@@ -89,15 +87,6 @@ def named_inputs(pairs: list[str]) -> dict[str, Array]:
             raise InputError(f"--input: a name must be given once, but found {name!r} again")
         inputs[name] = read_npy(path)
     return inputs
-
-
-def digest(path: str) -> str:
-    """The SHA-256 of a file, read piece by piece."""
-    total = hashlib.sha256()
-    with Path(path).open("rb") as stream:
-        while piece := stream.read(2**20):
-            total.update(piece)
-    return total.hexdigest()
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

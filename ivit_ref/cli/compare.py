@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ivit_ref.arrays import replace_file
-from ivit_ref.cli.common import Commands, Progress, add_json, report
+from ivit_ref.cli.common import Commands, Progress, add_json, add_profile, report
 from ivit_ref.compare.backend import Backend, backend_named
 from ivit_ref.compare.dump import Layout, dumped
 from ivit_ref.compare.findings import Compared, conclusions
@@ -17,8 +17,7 @@ from ivit_ref.compare.report import compare, compare_alone, compare_dump_alone
 from ivit_ref.compare.text import text
 from ivit_ref.errors import InputError
 from ivit_ref.golden.case import Case
-from ivit_ref.golden.read import find_cases, read_case
-from ivit_ref.golden.write import CASE
+from ivit_ref.golden.read import find_cases, id_of, read_case
 from ivit_ref.ir import Array
 
 ACTUAL = "an .npz file or a folder of .npy or .bin files; module:function or file.py:function; or onnxruntime"
@@ -38,6 +37,7 @@ def _add_common(parser: argparse.ArgumentParser, command: Any) -> None:
     parser.add_argument("place", metavar="DIR", help="a case, a suite, or a tree of suites")
     parser.add_argument("actual", metavar="ACTUAL", help=ACTUAL)
     parser.add_argument("--map", metavar="FILE.json", help="how a dump names and lays out tensors (see: docs/format.md)")
+    add_profile(parser, "only the cases of one version, and those in which no version has a say")
     add_json(parser)
     parser.set_defaults(command=command)
 
@@ -68,10 +68,10 @@ def _compared(args: argparse.Namespace, backend: Backend | None, *, isolated: bo
     places = [None] * len(folders) if backend else _places(args, folders)
     progress = Progress(len(folders), "cases")
     for count, (folder, place) in enumerate(zip(folders, places, strict=True)):
-        if backend is None and place is None:
-            continue
-        case = read_case(folder)
-        yield _one(case, backend, place, layout, isolated)
+        if backend is not None or place is not None:
+            case = read_case(folder)
+            if args.profile in (None, case.profile) or not case.profile:
+                yield _one(case, backend, place, layout, isolated)
         progress.update(count + 1)
     progress.close()
 
@@ -91,20 +91,24 @@ def _one(case: Case, backend: Backend | None, place: Path | None, layout: Layout
 def _places(args: argparse.Namespace, folders: list[Path]) -> list[Path | None]:
     """The dump of each case: of one case the path itself; of several, ``SUITE/ID`` or ``SUITE/ID.npz`` below it."""
     root = Path(args.actual)
-    if (Path(args.place) / CASE).is_file():
+    if folders == [Path(args.place)]:
         return [root]
     found: list[Path | None] = []
     for folder in folders:
-        place = root / folder.absolute().parent.name / folder.name
-        found.append(next((p for p in (place, place.with_suffix(".npz")) if p.exists()), None))
+        place = root / folder.resolve().parent.name / id_of(folder)
+        found.append(next((p for p in (place, Path(f"{place}.npz")) if p.exists()), None))
     if not any(found):
-        wanted = Path(folders[0].absolute().parent.name) / folders[0].name
+        wanted = Path(folders[0].resolve().parent.name) / id_of(folders[0])
         raise InputError(f"{root}: must hold the dump of a case, such as {wanted}.npz, but found none")
     return found
 
 
 def conclude(args: argparse.Namespace, compared: Sequence[Compared], backend: Backend | None, *, brief: bool = False) -> int:
     """Explain what differs, tell everything, and give the exit status."""
+    if not compared:
+        raise InputError(
+            f"{args.place}: must hold a case of the profile that --profile names, but found none of {args.profile}"
+        )
     progress = Progress(0, "settings")
     findings = conclusions(compared, backend, progress.update)
     progress.close()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ivit_ref.arrays import same_file
+from ivit_ref.arrays import file_digest, same_file
 from ivit_ref.checkpoints import read_state
 from ivit_ref.cli import checkpoint
-from ivit_ref.cli.common import Commands, add_import, add_json, add_profile, asked_for, choices_of, digest, report, table
+from ivit_ref.cli.common import Commands, add_import, add_json, add_profile, asked_for, choices_of, report, table
 from ivit_ref.errors import InputError
 from ivit_ref.ir import Graph
 from ivit_ref.models import model_graph, model_named, random_state
@@ -76,7 +76,7 @@ def _rewritten(args: argparse.Namespace, source: str) -> Graph:
         if args.profile is None:
             raise InputError(f"--profile: must name the profile to rewrite a graph in, but there is none for {source}")
         return asked_for(args, model, source)
-    return asked_for(args, model, source).with_metadata(source_sha256=digest(source))
+    return asked_for(args, model, source).with_metadata(source_sha256=file_digest(source))
 
 
 def _from_checkpoint(args: argparse.Namespace, source: str) -> Graph:
@@ -85,7 +85,7 @@ def _from_checkpoint(args: argparse.Namespace, source: str) -> Graph:
         config = checkpoint.architecture(args, state)
         graph = model_graph(state, config, args.profile or "qat", name=Path(source).name.partition(".")[0] or "model")
     # The name of a file may be no text.
-    facts = {"source": Path(source).name.encode(errors="backslashreplace").decode(), "source_sha256": digest(source)}
+    facts = {"source": Path(source).name.encode(errors="backslashreplace").decode(), "source_sha256": file_digest(source)}
     return graph.with_metadata(**facts, **({"model": args.model} if args.model else {}))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ivit_ref.cli import golden_make
-from ivit_ref.cli.common import Commands, Progress, add_json, report, table
+from ivit_ref.cli.common import Commands, Progress, add_json, add_profile, report, table
 from ivit_ref.cli.compare import add_junit, conclude
 from ivit_ref.compare.report import compare
 from ivit_ref.errors import InputError
@@ -32,8 +32,10 @@ def register(commands: Commands) -> None:
     exporting = _add(inner, "export", _export, "write a case in another format", "a case", json=False)
     exporting.add_argument("out", metavar="OUT", help="a new folder")
     exporting.add_argument("--to", required=True, choices=FORMATS)
-    _add(inner, "feed", _feed, "print cases for a program to read from a pipe", PLACE, json=False)
+    feeding = _add(inner, "feed", _feed, "print cases for a program to read from a pipe", PLACE, json=False)
     checking = _add(inner, "check", _check, "compare what a program answers on a pipe", PLACE)
+    for piping in (feeding, checking):
+        add_profile(piping, "only the cases of one version, and those in which no version has a say")
     add_junit(checking)
 
 
@@ -76,7 +78,7 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _feed(args: argparse.Namespace) -> int:
-    for case in read_cases(args.place):
+    for case in read_cases(args.place, args.profile):
         for line in feed(case):
             sys.stdout.write(line + "\n")
     return 0
@@ -88,6 +90,7 @@ def _check(args: argparse.Namespace) -> int:
         raise InputError("golden check: must read answers from a pipe (see: ivit-ref golden feed), but stdin is a terminal")
     with os.fdopen(sys.stdin.fileno(), encoding="ascii", errors="replace", closefd=False) as lines:
         answers = [
-            (case, compare(case, actual, "stdin"), actual) for case, actual in read_answers(lines, read_cases(args.place))
+            (case, compare(case, actual, "stdin"), actual)
+            for case, actual in read_answers(lines, read_cases(args.place, args.profile))
         ]
     return conclude(args, [(case, report_, actual, "stdin") for case, report_, actual in answers], None)

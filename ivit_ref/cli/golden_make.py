@@ -27,6 +27,8 @@ from ivit_ref.profiles import PROFILES
 from ivit_ref.registry import REGISTRY
 
 RANDOM_ROWS = 24
+FOR_BOTH = ("tensors", "count")
+"""Options for --graph and for --model."""
 FLAGS = {"saturated": "saturation", "clamped": "clamp", "wrapped": "overflow", "not_converged": "not-converged"}
 """The flag of a model's case for each kind of event that its run has."""
 
@@ -47,9 +49,10 @@ def register(commands: Any) -> None:
     parser.add_argument("--model", metavar="NAME", help="a case of a published model with random weights, on random images")
     parser.add_argument("--images", metavar="FILE.npz", help="with --graph: an array 'images'")
     parser.add_argument("--input", action="append", metavar="NAME=FILE.npy", help="with --graph: an input; may be repeated")
-    parser.add_argument("--count", type=int, default=1, metavar="N", help="how many of the images; default: 1")
+    parser.add_argument("--count", type=int, metavar="N", help="with --graph or --model: how many images; default: 1")
     parser.add_argument("--nodes", metavar="PATTERN", help="with --graph: only the nodes of such names, as 'blocks.0.*'")
-    parser.add_argument("--tensors", default="all", metavar="all|outputs|PATTERN", help="whose bytes are kept; default: all")
+    what = "with --graph or --model: whose bytes are kept, or a pattern of names; default: all"
+    parser.add_argument("--tensors", metavar="all|outputs|PATTERN", help=what)
     parser.add_argument("--name", metavar="NAME", help="what the case is called; default: as the graph's file")
     add_import(parser)
     add_json(parser)
@@ -79,13 +82,16 @@ def _check(args: argparse.Namespace) -> None:
     """Options that do not go together."""
     if sum(bool(x) for x in (args.suite, args.graph, args.model)) > 1:
         raise InputError("golden make: must have one of --suite, --graph and --model, but found more")
-    for option in ("images", "input", "nodes", "name"):
-        if getattr(args, option) is not None and not args.graph:
-            raise InputError(f"--{option}: is for --graph, but there is none")
+    for option in ("images", "input", "nodes", "name", *FOR_BOTH):
+        meant = args.graph or (args.model and option in FOR_BOTH)
+        if getattr(args, option) is not None and not meant:
+            raise InputError(f"--{option}: is for --graph{' or --model' * (option in FOR_BOTH)}, but there is none")
+    if args.digests and (args.graph or args.tensors):
+        raise InputError("--digests: is for what can be made again, random vectors or --model, and keeps no tensors")
     if args.graph and bool(args.images) == bool(args.input):
         raise InputError("--graph: must come with --images or --input, but found both or neither")
     check_random(args.random, args.seed, "--")
-    if args.count < 1:
+    if args.count is not None and args.count < 1:
         raise InputError(f"--count: must be at least 1, but found {args.count}")
     if args.name is not None and not re.fullmatch(r"[A-Za-z0-9_]{1,80}", args.name):
         raise InputError(f"--name: must be letters, digits and underscores, but found {args.name!r}")
@@ -100,24 +106,25 @@ def _cases(args: argparse.Namespace) -> Iterator[Case]:
 
 
 def _suite_cases(args: argparse.Namespace) -> Iterator[Case]:
-    for op in args.suite or REGISTRY:
-        yield from suite_cases(op, args.profile or PROFILES, args.random, args.seed, digests=args.digests)
+    for op in dict.fromkeys(args.suite or REGISTRY):
+        yield from suite_cases(op, dict.fromkeys(args.profile or PROFILES), args.random, args.seed, digests=args.digests)
 
 
 def _model_cases(args: argparse.Namespace) -> Iterator[Case]:
-    for profile in args.profile or ("qat",):
-        graph, inputs = published(args.model, profile, args.seed, args.count, "--count")
-        recipe = {"kind": "model", "seed": args.seed, "count": args.count, "name": args.model}
+    count = args.count or 1
+    for profile in dict.fromkeys(args.profile or ("qat",)):
+        graph, inputs = published(args.model, profile, args.seed, count, "--count")
+        recipe = {"kind": "model", "seed": args.seed, "count": count, "name": args.model}
         comment = f"{args.model} with random weights, seed {args.seed}"
-        tensors = "none" if args.digests else args.tensors
+        tensors = None if args.digests else args.tensors or "all"
         yield _case(graph, inputs, recipe, f"test_{args.model}_{profile}", comment, tensors)
 
 
 def _graph_cases(args: argparse.Namespace) -> Iterator[Case]:
     """The graph, or a part of it, in each profile that is asked for."""
-    chosen, args.profile = args.profile or [None], None
+    chosen, args.profile = dict.fromkeys(args.profile or [None]), None
     graph = load_graph(args, args.graph)
-    name = args.name or re.sub(r"\W+", "_", Path(args.graph).stem)[:80]
+    name = args.name or re.sub(r"[^A-Za-z0-9]+", "_", Path(args.graph).stem)[:80]
     for profile in chosen:
         rewritten = graph.with_profile(profile) if profile else graph
         bound, inputs = _given(args, rewritten)
@@ -128,7 +135,7 @@ def _graph_cases(args: argparse.Namespace) -> Iterator[Case]:
         used = rewritten.metadata.get("profile", "")
         comment = f"{Path(args.graph).name}" + (f", nodes {args.nodes}" if args.nodes else "")
         id_ = f"test_{name}_{used}" if used else f"test_{name}"
-        yield _case(bound, inputs, {"kind": "graph"}, id_, comment, args.tensors)
+        yield _case(bound, inputs, {"kind": "graph"}, id_, comment, args.tensors or "all")
 
 
 def _given(args: argparse.Namespace, graph: Graph) -> tuple[Graph, dict[str, Array]]:
@@ -136,11 +143,17 @@ def _given(args: argparse.Namespace, graph: Graph) -> tuple[Graph, dict[str, Arr
     if args.input:
         inputs = named_inputs(args.input)
     else:
-        inputs = {name: x[: args.count] for name, x in image_input(graph, read_npz(args.images), args.images).items()}
+        count = args.count or 1
+        inputs = {name: x[:count] for name, x in image_input(graph, read_npz(args.images), args.images).items()}
+        if any(len(x) < count for x in inputs.values()):
+            have = min(map(len, inputs.values()))
+            raise InputError(f"{args.images}: must hold the {count} images that --count asks for, but has {have}")
     return graph.bind(**check_inputs(graph, inputs)), inputs
 
 
-def _case(graph: Graph, inputs: Mapping[str, Array], recipe: Mapping[str, Any], id_: str, comment: str, tensors: str) -> Case:
+def _case(
+    graph: Graph, inputs: Mapping[str, Array], recipe: Mapping[str, Any], id_: str, comment: str, tensors: str | None
+) -> Case:
     _, events = evaluated(graph, inputs)
     return made_case(
         graph,

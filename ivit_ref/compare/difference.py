@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ivit_ref.arrays import unequal
 from ivit_ref.errors import InputError
 from ivit_ref.golden.case import TensorRecord
-from ivit_ref.integers import Mask, from_float, widen
+from ivit_ref.integers import from_float, widen
 from ivit_ref.ir import Array
 
 Verdict = Literal["equal", "differs", "not given"]
@@ -72,12 +73,6 @@ def difference(record: TensorRecord, got: Array | None, want: Array) -> Differen
     histogram, others, largest = _histogram(got[wrong], want[wrong])
     first = got[index].item(), want[index].item()
     return Difference(*facts, "differs", want.size, count, largest, histogram, others, index, *first)
-
-
-def unequal(got: Array, want: Array) -> Mask:
-    """Where they differ: floats bit by bit, since a 0 has a sign and NaN is not equal to itself."""
-    bits = [np.ascontiguousarray(x).view(np.int32) if got.dtype.kind == "f" else x for x in (got, want)]
-    return np.not_equal(*bits)
 
 
 def _histogram(got: Array, want: Array) -> tuple[tuple[tuple[int | float, int], ...], int, int | float]:

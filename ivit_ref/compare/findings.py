@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ivit_ref.arrays import unequal
 from ivit_ref.compare.backend import Backend
-from ivit_ref.compare.difference import integers_of, unequal
+from ivit_ref.compare.difference import integers_of
 from ivit_ref.compare.explain import Evidence, evidence, explain
 from ivit_ref.compare.known import known
 from ivit_ref.compare.region import EVERY, Region, explain_region

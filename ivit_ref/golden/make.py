@@ -35,9 +35,9 @@ def group_case(group: Group, generator: Mapping[str, Any], *, digests: bool = Fa
         flags=flags,
         profile=group.profile,
         generator=generator,
-        tensors="none" if digests else "all",
-        rows=group.rows,
-        stacked=group.stacked,
+        tensors=None if digests else "all",
+        rows=() if digests else group.rows,
+        stacked=() if digests else group.stacked,
     )
 
 
@@ -63,20 +63,22 @@ def check_random(random: int, seed: int, who: str) -> None:
 
 
 def made_case(
-    graph: Graph, inputs: Mapping[str, Array], *, generator: Mapping[str, Any], tensors: str = "all", **facts: Any
+    graph: Graph, inputs: Mapping[str, Array], *, generator: Mapping[str, Any], tensors: str | None = "all", **facts: Any
 ) -> Case:
-    """A confirmed case. ``tensors``: all, outputs, a pattern of names, or none, which keeps digests alone."""
+    """A confirmed case. ``tensors``: all, outputs, a pattern of names; None keeps digests alone."""
     values, events = evaluated(graph, inputs)
     by = confirm(graph, values)
 
     def where(name: str, role: Role) -> str:
-        if tensors == "none":
+        if tensors is None:
             return ON_DEMAND
         if role == "constant":
             return MODEL
         return TENSORS if role == "input" or _kept(name, role, tensors) else ON_DEMAND
 
     records = recorded(graph, values, where)
+    if tensors not in (None, "all", "outputs") and not any(fnmatchcase(r.name, tensors) for r in records if r.node):
+        raise InputError(f"--tensors: must be all, outputs or a pattern that a tensor has, but found {tensors!r}")
     return Case(
         generator=generator,
         confirmed_by=by,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
+from ivit_ref.arrays import file_digest, is_file
 from ivit_ref.errors import FileError
 from ivit_ref.golden.read import inside
 from ivit_ref.golden.schema import read_json
@@ -24,14 +24,15 @@ def check_manifest(root: Path) -> int:
     """Hold every file below ``root`` against the manifest, and say how many there are; FileError names what differs."""
     claimed = read_json(root / MANIFEST, "manifest")["files"]
     for name, facts in claimed.items():
-        path = root / name
-        if not path.resolve().is_relative_to(root.resolve()):
-            raise FileError(f"{root / MANIFEST}: a file must be below its folder, but found {name!r}")
-        if not path.is_file():
+        try:
+            path = inside(root, root / name)
+        except FileError as error:
+            raise FileError(f"{root / MANIFEST}: a file must be below its folder, but found {name[:80]!r}") from error
+        if not is_file(path):
             raise FileError(f"{root / MANIFEST}: a file must be there, but there is no {name!r}")
         if path.stat().st_size != facts["bytes"]:
             raise FileError(f"{path}: must have {facts['bytes']} bytes, as the manifest says, but has {path.stat().st_size}")
-        found = _facts(path)["sha256"]
+        found = file_digest(path)
         if found != facts["sha256"]:
             raise FileError(f"{path}: must have the SHA-256 {facts['sha256']}, as the manifest says, but has {found}")
     for name in files_below(root):
@@ -52,4 +53,4 @@ def files_below(root: Path) -> list[str]:
 
 
 def _facts(path: Path) -> dict[str, Any]:
-    return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
+    return {"sha256": file_digest(path), "bytes": path.stat().st_size}

@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
-from ivit_ref.arrays import LazyArrays, NpzArrays, existing
+from ivit_ref.arrays import LazyArrays, NpzArrays, existing, file_digest, is_file
 from ivit_ref.errors import FileError
 from ivit_ref.events import Event
 from ivit_ref.golden.case import MODEL, ON_DEMAND, TENSORS, Case, TensorRecord, described, evaluated, held
 from ivit_ref.golden.group import Row
+from ivit_ref.golden.notes import NOTES
 from ivit_ref.golden.recipe import again
 from ivit_ref.golden.schema import read_json
-from ivit_ref.golden.write import CASE, TEMPORARY
+from ivit_ref.golden.write import CASE, ON_DEMAND_FILE, TEMPORARY
 from ivit_ref.ir import Array, Graph
 from ivit_ref.onnx_io import load
+
+MOST_FOR_AN_ELEMENT = 64
 
 Values = Callable[[], Mapping[str, Array]]
 
 
-def read_case(folder: str | Path) -> Case:
-    """The case of a folder; FileError names what is missing or does not hold. Tensors are read when they are asked for."""
-    folder = Path(folder)
-    inside(folder, folder / CASE)
-    facts = read_json(folder / CASE, "case")
-    _check_name(folder, facts)
+def read_case(place: str | Path) -> Case:
+    """The case of a folder, or of a file ``ID.case.json`` that keeps seed and digests; FileError names what does not hold.
+
+    Tensors are read, or made, when they are asked for.
+    """
+    place = Path(place).resolve()
+    path = inside(place.parent, place / CASE if place.is_dir() else place)
+    facts = read_json(path, "case")
+    _check_name(place, facts)
     records = tuple(TensorRecord(**{**fields, "shape": tuple(fields["shape"])}) for fields in facts["tensors"])
-    graph, made = _graph(folder, facts)
-    _check_records(str(folder), graph, records, facts)
+    graph, made = _graph(place, facts)
+    _check_records(str(place), graph, records, facts)
     case = Case(
         id=facts["id"],
         suite=facts["suite"],
@@ -42,54 +48,78 @@ def read_case(folder: str | Path) -> Case:
         graph=graph,
         records=records,
         events=tuple(Event(**{**event, "index": tuple(event["index"])}) for event in facts["events"]),
-        tensors=_tensors(folder, graph, records, made),
+        tensors=_tensors(place, graph, records, made),
         rows=tuple(Row(row["comment"], tuple(row["flags"])) for row in facts["rows"]),
         stacked=tuple(facts["stacked"]),
-        place=str(folder),
+        place=str(place),
     )
     _check_case(case, facts)
     return case
 
 
 def find_cases(place: str | Path) -> list[Path]:
-    """The folders of all cases at a place: a case, a suite, or a tree of suites."""
+    """All cases at a place: a case, a suite, or a tree of suites."""
     place = Path(place)
-    if (place / CASE).is_file():
+    if is_file(place / CASE) or (is_file(place) and place.name.endswith(ON_DEMAND_FILE)):
         return [place]
-    found = sorted(p.parent for depth in ("*", "*/*") for p in place.glob(f"{depth}/{CASE}") if TEMPORARY not in str(p))
+    is_folder = is_file(place, folder=True)
+    found = [p.parent for depth in ("*", "*/*") for p in place.glob(f"{depth}/{CASE}")] if is_folder else []
+    found += [p for depth in ("*", "*/*") for p in place.glob(f"{depth}{ON_DEMAND_FILE}")] if is_folder else []
+    found = sorted(p for p in found if not any(part.startswith(TEMPORARY) for part in p.relative_to(place).parts))
+    for path in found:
+        inside(place, path)
     if not found:
-        what = "a folder without one" if place.is_dir() else "none"
+        what = "a folder without one" if is_folder else "none"
         raise FileError(f"{place}: must be a case, a suite or a tree of suites (see: ivit-ref golden make), but found {what}")
     return found
 
 
+def id_of(place: Path) -> str:
+    """The id that the place of a case claims."""
+    return place.name.removesuffix(ON_DEMAND_FILE)
+
+
 def inside(folder: Path, path: Path) -> Path:
     """The path, if it stays in the folder when links are followed."""
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise FileError(f"{path}: must stay in its folder, but leads to {path.resolve()}")
+    try:
+        found = path.resolve()
+        stays = found.is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError) as error:
+        raise FileError(f"{folder}: a file must have a path that can be followed, but found {str(path.name)[:80]!r}") from error
+    if not stays:
+        raise FileError(f"{path}: must stay in its folder, but leads to {found}")
     return path
 
 
-def _check_name(folder: Path, facts: Mapping[str, Any]) -> None:
-    place = folder.absolute()
-    for key, found in (("id", place.name), ("suite", place.parent.name)):
+def _check_name(place: Path, facts: Mapping[str, Any]) -> None:
+    for key, found in (("id", id_of(place)), ("suite", place.parent.name)):
         if facts[key] != found:
-            raise FileError(f"{folder / CASE}: {key} must be the name of the folder, {found!r}, but found {facts[key]!r}")
+            raise FileError(f"{place}: {key} must be the name of its place, {found!r}, but case.json says {facts[key]!r}")
+    if place.is_dir() == (facts["model"] is None):
+        raise FileError(f"{place}: a case must have a model and a folder, or neither, but found one of them")
 
 
-def _graph(folder: Path, facts: Mapping[str, Any]) -> tuple[Graph, Values | None]:
+def _graph(place: Path, facts: Mapping[str, Any]) -> tuple[Graph, Values | None]:
     """The graph; for a case that is made on demand, with what makes its inputs."""
     if facts["model"] is None:
-        graph, inputs = again(facts["suite"], facts["profile"], facts["generator"], str(folder / CASE))
+        _check_count(place, facts)
+        graph, inputs = again(facts["suite"], facts["profile"], facts["generator"], str(place))
         return graph, lambda: inputs
-    path = existing(inside(folder, folder / MODEL))
+    path = existing(inside(place, place / MODEL))
     size = path.stat().st_size
     if size != facts["model"]["bytes"]:
         raise FileError(f"{path}: must have {facts['model']['bytes']} bytes, as case.json says, but has {size}")
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    found = file_digest(path)
     if found != facts["model"]["sha256"]:
         raise FileError(f"{path}: must have the SHA-256 {facts['model']['sha256']}, as case.json says, but has {found}")
     return load(path), None
+
+
+def _check_count(place: Path, facts: Mapping[str, Any]) -> None:
+    """No more is drawn than the tensors that are claimed make likely."""
+    elements, count = prod(facts["tensors"][0]["shape"]), facts["generator"].get("count", 0)
+    if count > MOST_FOR_AN_ELEMENT * elements:
+        raise FileError(f"{place}: the generator's count must be likely for {elements} elements, but found {count}")
 
 
 def _check_records(who: str, graph: Graph, records: tuple[TensorRecord, ...], facts: Mapping[str, Any]) -> None:
@@ -136,20 +166,24 @@ def _check_case(case: Case, facts: Mapping[str, Any]) -> None:
     """What the file says of the whole."""
     who = case.place
     for record in case.records:
-        constant = record.role == "constant"
-        wrong = record.where == MODEL and not (constant and facts["model"])
-        wrong |= record.where == ON_DEMAND and record.role == "input" and bool(facts["model"])
-        wrong |= record.where == TENSORS and facts["model"] is None
-        if wrong:
-            raise FileError(f"{who}: tensor {record.name!r} must be somewhere, but case.json says {record.where!r}")
-    if facts["verdict"] != case.verdict:
-        raise FileError(f"{who}: the verdict must be {case.verdict!r}, as the events say, but found {facts['verdict']!r}")
-    for name in case.stacked:
+        wanted = {"input": (TENSORS,), "constant": (MODEL,)}.get(record.role, (TENSORS, ON_DEMAND))
+        if record.where not in (wanted if facts["model"] else (ON_DEMAND,)):
+            raise FileError(f"{who}: tensor {record.name!r} must be in {wanted[0]}, but case.json says {record.where!r}")
+    for key, wanted_value in (("verdict", case.verdict), ("profile", case.graph.metadata.get("profile", ""))):
+        if facts[key] != wanted_value:
+            raise FileError(f"{who}: {key} must be {wanted_value!r}, as the run and the graph say, but found {facts[key]!r}")
+    for flag in (*case.flags, *(flag for row in case.rows for flag in row.flags)):
+        if flag not in NOTES:
+            raise FileError(f"{who}: a flag must be one that is explained, but found {flag!r}")
+    for name in (*case.stacked, *(case.graph.outputs if case.stacked else ())):
         value = case.graph.values.get(name)
         if value is None or value.type.shape[:1] != (len(case.rows),):
-            raise FileError(f"{who}: a stacked input must have one index for each of {len(case.rows)} rows, but found {name!r}")
+            raise FileError(f"{who}: what is stacked must have one index for each of {len(case.rows)} rows, but found {name!r}")
 
 
-def read_cases(place: str | Path) -> Iterator[Case]:
-    """Every case at a place."""
-    return map(read_case, find_cases(place))
+def read_cases(place: str | Path, profile: str | None = None) -> Iterator[Case]:
+    """Every case at a place; of one profile, with those in which no profile has a say, where one is given."""
+    for folder in find_cases(place):
+        case = read_case(folder)
+        if profile is None or case.profile in (profile, ""):
+            yield case

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ivit_ref.errors import FileError
+from ivit_ref.errors import FileError, IvitError
 from ivit_ref.golden.group import Group
 from ivit_ref.golden.random_groups import random_groups
 from ivit_ref.ir import Array, Graph, Node, TensorType, Value
@@ -33,7 +33,16 @@ def node_graph(group: Group) -> tuple[Graph, dict[str, Array]]:
 
 
 def again(suite: str, profile: str, generator: Mapping[str, Any], who: str) -> tuple[Graph, dict[str, Array]]:
-    """Graph and inputs of a case that is kept as its generator: random vectors, or a published model with random weights."""
+    """Graph and inputs of a case by its generator: random vectors, or a published model with random weights."""
+    try:
+        return _again(suite, profile, generator, who)
+    except FileError:
+        raise
+    except IvitError as error:
+        raise FileError(f"{who}: {error}") from error
+
+
+def _again(suite: str, profile: str, generator: Mapping[str, Any], who: str) -> tuple[Graph, dict[str, Array]]:
     kind, seed, name, count = (generator.get(key) for key in ("kind", "seed", "name", "count"))
     if kind not in ("random", "model") or not isinstance(seed, int) or not isinstance(name, str) or not isinstance(count, int):
         raise FileError(f"{who}: what is made on demand must have a generator with seed, count and name, but found {generator}")

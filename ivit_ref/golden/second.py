@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ivit_ref import registry
+from ivit_ref.arrays import unequal
 from ivit_ref.cost import macs
 from ivit_ref.errors import IvitError
 from ivit_ref.ir import Array, Attribute, Graph, Node
@@ -92,7 +93,7 @@ def _agree(node: Node, ours: Array, theirs: Array, by: str) -> None:
     who = f"node {node.name!r} ({node.op}): both computations must agree before a vector is written"
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         raise IvitError(f"{who}, but {by} gives {theirs.dtype}{list(theirs.shape)}: a bug of ivit_ref")
-    index = tuple(int(i) for i in np.argwhere(ours != theirs)[0])
+    index = tuple(int(i) for i in np.argwhere(unequal(ours, theirs))[0])
     raise IvitError(f"{who}, but at {list(index)} they give {ours[index]} and, by {by}, {theirs[index]}: a bug of ivit_ref")
 
 

@@ -9,23 +9,28 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ivit_ref import ops
-from ivit_ref.errors import ConstraintError, IntegerOverflow, IvitError
+from ivit_ref.errors import ConstraintError, FileError, IntegerOverflow, IvitError
 from ivit_ref.events import Context
 from ivit_ref.golden.case import Case
 from ivit_ref.golden.group import Refusal, Row
 from ivit_ref.golden.notes import NOTES
-from ivit_ref.golden.write import PROGRAM, write_json
+from ivit_ref.golden.write import PROGRAM, is_stored, write_json
 from ivit_ref.ir import Array
 from ivit_ref.registry import lookup
 
 SUITE = "suite.json"
+REFUSED = "refused"
+"""The id of a group whose call must not be answered."""
 
 
 def suite_document(name: str, cases: Sequence[Case], refusals: Iterable[Refusal] = ()) -> dict[str, Any]:
     """What ``suite.json`` holds: notes on every flag, and the vectors of each case of one node, then the refusals."""
     ids = count(1)
-    groups = [_group(case, ids) for case in cases if name == case.graph.nodes[0].op and len(case.graph.nodes) == 1]
+    inline = [case for case in cases if is_stored(case) and len(case.graph.nodes) == 1 and case.graph.nodes[0].op == name]
+    groups = [_group(case, ids) for case in inline]
     groups += [_refused(refusal, ids) for refusal in refusals]
     flags = {flag for case in cases for flag in case.flags}
     return {
@@ -95,7 +100,7 @@ def _refused(refusal: Refusal, ids: Iterator[int]) -> dict[str, Any]:
     if refusal.label not in found:
         raise IvitError(f"{refusal.op}: {refusal.comment!r} must be refused by {refusal.label}, but found {found}")
     return {
-        "id": "refused",
+        "id": REFUSED,
         "comment": refusal.comment,
         "profile": "",
         "attributes": _attributes(refusal.attributes),
@@ -112,6 +117,24 @@ def _refused(refusal: Refusal, ids: Iterator[int]) -> dict[str, Any]:
             }
         ],
     }
+
+
+def check_refused(op: str, group: Mapping[str, Any], who: str) -> None:
+    """Hold a group of the file against the operator: each call is refused by the constraint that is named."""
+    for test in group["tests"]:
+        attributes = {key: tuple(v) if isinstance(v, list) else v for key, v in group["attributes"].items()}
+        said = refused_by(op, [_array(test["inputs"][name], t, who) for name, t in group["inputs"].items()], attributes)
+        named = test.get("constraint")
+        if test["result"] != REFUSED or "expected" in test or not named or f"{named}:" not in said:
+            raise FileError(f"{who}: test {test['id']} must be refused by {named}, but the operator says {said!r}")
+
+
+def _array(values: Any, type_: Mapping[str, Any], who: str) -> Array:
+    try:
+        array: Array = np.array(values, type_["dtype"]).reshape(type_["shape"])
+        return array
+    except (ValueError, TypeError, OverflowError) as error:
+        raise FileError(f"{who}: values must be {type_['dtype']}{type_['shape']}, but found {str(values)[:40]}") from error
 
 
 def refused_by(op: str, arrays: Sequence[Array], attributes: Mapping[str, Any]) -> str:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ivit_ref.arrays import is_file, unequal
 from ivit_ref.errors import FileError
+from ivit_ref.golden.bodies import check_bodies
 from ivit_ref.golden.case import MODEL, TENSORS, Case, evaluated, held
 from ivit_ref.golden.manifest import MANIFEST, check_manifest
-from ivit_ref.golden.read import find_cases, read_case
+from ivit_ref.golden.read import find_cases, inside, read_case, read_cases
+from ivit_ref.golden.recipe import again
 from ivit_ref.golden.schema import read_json
 from ivit_ref.golden.second import confirm
-from ivit_ref.golden.suite import SUITE, suite_document
-from ivit_ref.golden.write import CASE, case_files
+from ivit_ref.golden.suite import REFUSED, SUITE, check_refused, suite_document
+from ivit_ref.golden.write import CASE, case_files, is_stored, to_json
 
 
 def verify_tree(place: str | Path, done: Callable[[int], None] = lambda count: None) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def verify_tree(place: str | Path, done: Callable[[int], None] = lambda count: N
     for count, folder in enumerate(folders):
         tensors += verify_case(read_case(folder))
         done(count + 1)
-    suites = sorted({folder.parent for folder in folders if (folder.parent / SUITE).is_file()} if place not in folders else ())
+    suites = sorted({f.parent for f in folders if f != place and is_file(f.parent / SUITE)})
     vectors = sum(verify_suite(suite) for suite in suites)
     return {"cases": len(folders), "tensors": tensors, "suites": len(suites), "vectors": vectors, "files": files}
 
@@ -43,38 +45,56 @@ def verify_case(case: Case) -> int:
     by = confirm(case.graph, values)
     if by != case.confirmed_by:
         raise FileError(f"{case.place}: confirmed_by must be {by!r}, but found {case.confirmed_by!r}")
-    _check_files(case)
+    if is_stored(case):
+        _check_generator(case)
+        _check_files(case)
+        check_bodies(case)
     return len(case.records)
+
+
+def _check_generator(case: Case) -> None:
+    """Where the generator could make the case again, it makes this one."""
+    if case.generator["kind"] not in ("random", "model"):
+        return
+    graph, inputs = again(case.suite, case.profile, case.generator, case.place)
+    same = graph.nodes == case.graph.nodes and all(not unequal(a, case.tensors[n]).any() for n, a in inputs.items())
+    if not same or graph.constants != case.graph.constants:
+        raise FileError(f"{case.place}: the generator must make this case, but makes another: {dict(case.generator)}")
 
 
 def _check_files(case: Case) -> None:
     """The folder holds what a case has, and ONNX's files hold the same tensors."""
     folder = Path(case.place)
     files = case_files(case)
-    known = {*files, TENSORS}
-    for path in sorted({*files} - {CASE, MODEL}):
-        if not (folder / path).is_file() or (folder / path).read_bytes() != files[path]:
-            raise FileError(f"{folder / path}: must hold what case.json says, but does not")
-    for name in sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()):
-        if name not in known:
+    for name in sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()):
+        inside(folder, folder / name)
+        if name not in (*files, TENSORS):
             raise FileError(f"{folder}: must have the files of a case, but found {name!r}")
+    for name in sorted({*files} - {CASE, MODEL}):
+        path = folder / name
+        if not is_file(path) or path.stat().st_size != len(files[name]) or path.read_bytes() != files[name]:
+            raise FileError(f"{path}: must hold what case.json says, but does not")
 
 
 def verify_suite(folder: Path) -> int:
     """Hold ``suite.json`` against the cases beside it; the number of its vectors."""
-    path = folder / SUITE
+    path = inside(folder, folder / SUITE)
     facts = read_json(path, "suite")
-    cases = {case.id: case for case in map(read_case, find_cases(folder))}
-    wanted = json.loads(json.dumps(suite_document(folder.name, list(cases.values()))))
-    groups = {group["id"]: group for group in facts["groups"] if group["id"] != "refused"}
-    for group in wanted["groups"]:
-        found = groups.pop(group["id"], None)
-        if found is None or _without_ids(found) != _without_ids(group):
-            raise FileError(f"{path}: a group must hold the vectors of its case, but found another {group['id']!r}")
-    if groups:
-        raise FileError(f"{path}: a group must have a case beside it, but found none for {min(groups)!r}")
-    if facts["notes"] != wanted["notes"]:
-        raise FileError(f"{path}: notes must explain the flags of the cases, but found {', '.join(facts['notes'])}")
+    wanted = suite_document(folder.resolve().name, list(read_cases(folder)))
+    for key in ("suite", "notes"):
+        if facts[key] != wanted[key]:
+            raise FileError(f"{path}: {key} must be that of the cases, but found another")
+    vectors = [group for group in facts["groups"] if group["id"] != REFUSED]
+    if [group["id"] for group in vectors] != [group["id"] for group in wanted["groups"]]:
+        wrong = {group["id"] for group in vectors} ^ {group["id"] for group in wanted["groups"]}
+        which = min(wrong, default="one that is there twice, or in another place")
+        raise FileError(f"{path}: there must be a group for each case, in the same order, but there is none for {which}")
+    for group, right in zip(vectors, wanted["groups"], strict=True):
+        if to_json(_without_ids(group)) != to_json(_without_ids(right)):
+            raise FileError(f"{path}: a group must hold the vectors of {right['id']}, but found others in {group['id']!r}")
+    for group in facts["groups"]:
+        if group["id"] == REFUSED:
+            check_refused(facts["suite"], group, str(path))
     return _count(facts, path)
 
 

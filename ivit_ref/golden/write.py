@@ -27,29 +27,50 @@ DATA_SET = "test_data_set_0"
 EXACT = {"atol": 0, "rtol": 0}
 """What ``data.json`` holds: onnx's own runner would otherwise allow a thousandth."""
 
+ON_DEMAND_FILE = ".case.json"
+"""Behind the id of a case that is kept as seed and digests: a file, since ONNX's loader expects a model in every folder."""
+
+FROZEN = "goldens are frozen: what is there must be the same, or be removed first"
+
 TEMPORARY = ".ivit-ref-"
 LONGEST_LINE = 4096
 """Characters up to which a JSON list of plain values stays on one line."""
 
 
 def write_case(case: Case, suite: Path) -> Path:
-    """Write the case's folder into the folder of its suite, and return it."""
+    """Write the case into the folder of its suite: a folder, or a file if seed and digests are all that is kept."""
     files = case_files(case)
+    if not is_stored(case):
+        return _write_on_demand(suite / f"{case.id}{ON_DEMAND_FILE}", files[CASE])
     return write_folder(suite / case.id, lambda folder: _write_files(folder, case, files))
 
 
+def _write_on_demand(path: Path, data: bytes) -> Path:
+    if path.is_file():
+        if path.read_bytes() != data:
+            raise FileError(f"{path}: {FROZEN}, but found another")
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"{path}: must be a place that can be written, but it cannot: {error.strerror}") from error
+    replace_file(path, lambda stream: stream.write(data))
+    return path
+
+
 def case_files(case: Case) -> dict[str, bytes]:
-    """What is not ``tensors.npz``, by path: a case that is made on demand has ``case.json`` alone."""
+    """What is not ``tensors.npz``, by path."""
     files: dict[str, bytes] = {}
     model = None
-    if _stored(case):
+    if is_stored(case):
         data = to_model(case.graph).SerializeToString(deterministic=True)
         model = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
         files = {MODEL: data, DATA: to_json(EXACT)} | _data_set(case)
     return files | {CASE: to_json(document(case, PROGRAM, model))}
 
 
-def _stored(case: Case) -> bool:
+def is_stored(case: Case) -> bool:
+    """Whether bytes are kept, and not seed and digests alone."""
     return any(record.where == TENSORS for record in case.records)
 
 
@@ -98,8 +119,7 @@ def _check_same(path: Path, other: Path) -> None:
     _, different, unreadable = filecmp.cmpfiles(path, other, names, shallow=False)
     changed = [*different, *unreadable, *(set(names) ^ set(there))]
     if changed:
-        must = "goldens are frozen: what is there must be the same, or be removed first"
-        raise FileError(f"{path}: {must}, but found another {min(changed)}")
+        raise FileError(f"{path}: {FROZEN}, but found another {min(changed)}")
 
 
 def to_json(document: Any) -> bytes:

@@ -203,6 +203,7 @@ CLAIMS: dict[str, Callable[[Group, Call], bool]] = {
     "all-negative": lambda g, c: max(first(c)) < 0,
     "zero-variance": zero_variance,
     "ramp": lambda g, c: len(set(np.diff(np.asarray(first(c))).tolist())) == 1,
+    "vanishing": lambda g, c: not run(g, c).any(),
     "zeros": lambda g, c: any(bool((x == 0).any()) for x in c),
     "extremes": lambda g, c: max(map(ends_in, c)) >= 1,
     "full-scale": full_scale,
