@@ -173,7 +173,8 @@ def file_digest(path: str | Path) -> str:
 def unequal(a: Array, b: Array) -> Mask:
     """Where two arrays of one dtype and shape differ: floats bit by bit, as a 0 has a sign and NaN is not equal to itself."""
     floats = a.dtype == np.float32 and b.dtype == np.float32
-    return np.not_equal(*((np.ascontiguousarray(x).view(np.int32) if floats else x) for x in (a, b)))
+    bits = [np.ascontiguousarray(x).view(np.int32).reshape(x.shape) if floats else x for x in (a, b)]
+    return np.not_equal(*bits)
 
 
 def is_file(path: Path, *, folder: bool = False) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ivit_ref.arrays import replace_file
+from ivit_ref.arrays import is_file, replace_file
 from ivit_ref.cli.common import Commands, Progress, add_json, add_profile, report
 from ivit_ref.compare.backend import Backend, backend_named
 from ivit_ref.compare.dump import Layout, dumped
@@ -80,7 +80,7 @@ def _one(case: Case, backend: Backend | None, place: Path | None, layout: Layout
     if backend is not None:
         if isolated:
             return case, compare_alone(case, backend), {}, backend.name
-        actual: Mapping[str, Array] = backend(case.inputs, case.graph)
+        actual: Mapping[str, Array] = backend(case.inputs, case.graph, case.name)
         return case, compare(case, actual, f"backend {backend.name}"), actual, f"backend {backend.name}"
     assert place is not None
     actual = dumped(case, place, layout)
@@ -96,15 +96,31 @@ def _places(args: argparse.Namespace, folders: list[Path]) -> list[Path | None]:
     found: list[Path | None] = []
     for folder in folders:
         place = root / folder.resolve().parent.name / id_of(folder)
-        found.append(next((p for p in (place, Path(f"{place}.npz")) if p.exists()), None))
+        both = [p for p in (place, Path(f"{place}.npz")) if is_file(p) or is_file(p, folder=True)]
+        if len(both) > 1:
+            raise InputError(f"{root}: must hold the dump of a case once, but found {both[0].name} and {both[1].name}")
+        found.append(both[0] if both else None)
+    _check_names(root, folders)
     if not any(found):
         wanted = Path(folders[0].resolve().parent.name) / id_of(folders[0])
         raise InputError(f"{root}: must hold the dump of a case, such as {wanted}.npz, but found none")
     return found
 
 
+def _check_names(root: Path, folders: list[Path]) -> None:
+    """A dump beside those of a suite's cases is one that was misnamed."""
+    for suite in sorted({folder.resolve().parent for folder in folders}):
+        known = {id_of(path) for path in find_cases(suite)}
+        inner = root / suite.name
+        for path in sorted(inner.iterdir()) if is_file(inner, folder=True) else ():
+            if (path.suffix == ".npz" or path.is_dir()) and path.name.removesuffix(".npz") not in known:
+                raise InputError(f"{inner}: a dump must be called as a case of the suite, but found {path.name!r}")
+
+
 def conclude(args: argparse.Namespace, compared: Sequence[Compared], backend: Backend | None, *, brief: bool = False) -> int:
     """Explain what differs, tell everything, and give the exit status."""
+    if compared and not any(row.verdict in ("equal", "differs") for _, r, _, _ in compared for row in r.rows):
+        raise InputError(f"{args.place}: a tensor must be given for the cases, but none was")
     if not compared:
         raise InputError(
             f"{args.place}: must hold a case of the profile that --profile names, but found none of {args.profile}"

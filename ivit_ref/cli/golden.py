@@ -86,8 +86,8 @@ def _feed(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     """Cases are compared while they come in; what is not text in UTF-8 is no answer."""
-    if sys.stdin.isatty():
-        raise InputError("golden check: must read answers from a pipe (see: ivit-ref golden feed), but stdin is a terminal")
+    if sys.stdin is None or sys.stdin.isatty():
+        raise InputError("golden check: must read answers from a pipe (see: ivit-ref golden feed), but stdin is none")
     with os.fdopen(sys.stdin.fileno(), encoding="ascii", errors="replace", closefd=False) as lines:
         answers = [
             (case, compare(case, actual, "stdin"), actual)

@@ -1,9 +1,9 @@
 """Backends: a Python function, ONNX Runtime, or what another program left on disk.
 
 A function takes ``(inputs, graph)``: arrays by name, and the graph that they go into, whose nodes carry their attributes and
-whose constants carry the weights. It gives arrays by name: the outputs of the graph, and any other of its tensors it likes.
-For an operator's vectors, and node by node, the graph has one node. A function that takes ``(inputs)`` alone is made for one
-graph and is run as a whole only.
+whose constants carry the weights. It gives arrays by name: the outputs of the graph, and any other of its tensors it likes. An
+empty answer says that the graph is none of its business. For an operator's vectors, and node by node, the graph has one node.
+A function that takes ``(inputs)`` alone is made for one graph and is run as a whole only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from ivit_ref.errors import InputError, IvitError, MissingExtra
+from ivit_ref.arrays import is_file
+from ivit_ref.errors import InputError, MissingExtra
 from ivit_ref.ir import Array, Graph
 from ivit_ref.onnx_io import to_model
 
@@ -34,19 +37,25 @@ class Backend:
     function: Function
     name: str
 
-    def __call__(self, inputs: Mapping[str, Array], graph: Graph) -> dict[str, Array]:
-        """What it answers, after the checks that do not need golden values; it gets copies and is copied: it may reuse both."""
+    def __call__(self, inputs: Mapping[str, Array], graph: Graph, place: str = "") -> dict[str, Array]:
+        """What it answers for the case or node at ``place``, after the checks that do not need golden values.
+
+        It gets copies and is copied: it may reuse both.
+        """
         given: tuple[Any, ...] = ({name: array.copy() for name, array in inputs.items()},)
         if self.takes_graphs:
             given += (graph,)
         try:
-            answer = self.function(*given)
-        except IvitError:
+            with redirect_stdout(sys.stderr):  # stdout is the report's
+                answer = self.function(*given)
+        except MissingExtra:
             raise
-        except Exception as error:
-            reason = " ".join(str(error).split()) or "no message"
-            raise InputError(f"backend {self.name}: must answer, but raised {type(error).__name__}: {reason}") from error
-        return self._checked(answer, graph)
+        except (Exception, SystemExit) as error:
+            raise InputError(f"{self._at(place)}: must answer, but raised {_told(error)}") from error
+        return self._checked(answer, graph, place)
+
+    def _at(self, place: str) -> str:
+        return f"backend {self.name}" + (f" ({place})" if place else "")
 
     @property
     def takes_graphs(self) -> bool:
@@ -58,16 +67,16 @@ class Backend:
         positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         return inspect.Parameter.VAR_POSITIONAL in kinds or sum(kind in positional for kind in kinds) > 1
 
-    def _checked(self, answer: object, graph: Graph) -> dict[str, Array]:
+    def _checked(self, answer: object, graph: Graph, place: str) -> dict[str, Array]:
         if not isinstance(answer, Mapping):
-            raise InputError(f"backend {self.name}: must answer arrays by name, but gave {type(answer).__name__}")
+            raise InputError(f"{self._at(place)}: must answer arrays by name, but gave {type(answer).__name__}")
         for name in answer:
             if name not in graph.values:
                 known = ", ".join(graph.outputs)
-                raise InputError(f"backend {self.name}: a name must be one of the graph, such as {known}, but found {name!r}")
-        for name in graph.outputs:
+                raise InputError(f"{self._at(place)}: a name must be one of the graph, such as {known}, but found {name!r}")
+        for name in graph.outputs if answer else ():
             if name not in answer:
-                raise InputError(f"backend {self.name}: must give the output {name!r}, but gave {', '.join(answer) or 'none'}")
+                raise InputError(f"{self._at(place)}: must give the output {name!r}, but gave {', '.join(answer)}")
         return {name: a.copy() if isinstance(a, np.ndarray) else a for name, a in answer.items()}
 
 
@@ -76,7 +85,7 @@ def backend_named(actual: str) -> Backend | None:
     if actual == "onnxruntime":
         return Backend(onnxruntime, actual)
     module, colon, function = actual.rpartition(":")
-    if Path(actual).exists() or not colon or not function.isidentifier():
+    if is_file(Path(actual)) or is_file(Path(actual), folder=True) or not colon or not function.isidentifier():
         return None
     found = getattr(_module(module), function, None)
     if not callable(found):
@@ -91,10 +100,19 @@ def _module(name: str) -> ModuleType:
         here = str(Path.cwd())
         if here not in sys.path:
             sys.path.insert(0, here)  # a console script does not look where it is run, python -m does
-        return importlib.import_module(name)
-    except Exception as error:
-        reason = " ".join(str(error).split()) or "no message"
-        raise InputError(f"backend: {name} must be importable, but raised {type(error).__name__}: {reason}") from error
+        with redirect_stdout(sys.stderr):
+            return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        raise InputError(f"backend: {name} must be importable, but raised {_told(error)}") from error
+
+
+def _told(error: BaseException) -> str:
+    """An error in one line, with the place in the backend's own code."""
+    reason = " ".join(str(error).split()) or "no message"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if Path(f.filename).parent.name != "compare"]
+    where = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {reason}{where}"
 
 
 def _module_of_file(path: Path) -> ModuleType:

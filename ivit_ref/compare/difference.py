@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -14,9 +15,13 @@ from ivit_ref.golden.case import TensorRecord
 from ivit_ref.integers import from_float, widen
 from ivit_ref.ir import Array
 
-Verdict = Literal["equal", "differs", "not given"]
+Verdict = Literal["equal", "differs", "not given", "not judged"]
+"""not judged: given, but what it is to be judged by was not."""
 
 SHOWN_DIFFERENCES = 12
+
+NAN = float("nan")
+"""One object for all of them: a counter knows it by that."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Difference:
 
     def facts(self) -> dict[str, Any]:
         """For JSON."""
-        lists = {"shape": list(self.shape), "index": list(self.index), "histogram": [list(pair) for pair in self.histogram]}
+        lists = {"shape": list(self.shape), "index": list(self.index), "histogram": [[_plain(d), n] for d, n in self.histogram]}
         numbers = {key: _plain(getattr(self, key)) for key in ("largest", "got", "want")}
         return {**vars(self), **lists, **numbers}
 
@@ -59,11 +64,11 @@ def _plain(number: int | float) -> int | float | str:
     return number if isinstance(number, int) or np.isfinite(number) else str(number)
 
 
-def difference(record: TensorRecord, got: Array | None, want: Array) -> Difference:
+def difference(record: TensorRecord, got: Array | None, want: Array | None) -> Difference:
     """The verdict on one tensor; ``got`` has gone through ``integers_of``, and is None where the backend gave none."""
     facts = (record.name, record.node, record.op, record.dtype, record.shape)
-    if got is None:
-        return Difference(*facts, "not given", want.size)
+    if got is None or want is None:
+        return Difference(*facts, "not given" if got is None else "not judged", prod(record.shape))
     wrong = unequal(got, want)
     want = want if got.dtype.kind == "f" else widen(want)
     count = int(np.count_nonzero(wrong))
@@ -81,10 +86,12 @@ def _histogram(got: Array, want: Array) -> tuple[tuple[tuple[int | float, int], 
         deltas, counts = np.unique(got - want, return_counts=True)
         found = Counter(dict(zip(deltas.tolist(), counts.tolist(), strict=True)))
     else:
-        found = Counter(a - b for a, b in zip(got.tolist(), want.tolist(), strict=True))
+        deltas_of = (a - b for a, b in zip(got.tolist(), want.tolist(), strict=True))
+        found = Counter(delta if delta == delta else NAN for delta in deltas_of)
     shown = found.most_common(SHOWN_DIFFERENCES)
     others = found.total() - sum(count for _, count in shown)
-    return tuple(sorted(shown, key=lambda pair: pair[0])), others, max(abs(delta) for delta in found)
+    largest = NAN if NAN in found else max(abs(delta) for delta in found)
+    return tuple(sorted(shown, key=lambda pair: (pair[0] != pair[0], pair[0]))), others, largest
 
 
 def integers_of(record: TensorRecord, array: object, who: str) -> Array:
@@ -96,27 +103,32 @@ def integers_of(record: TensorRecord, array: object, who: str) -> Array:
     who = f"{who}: tensor {record.name!r}"
     if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
         raise InputError(f"{who} must be a NumPy array without a mask, but found {type(array).__name__}")
+    array = np.asarray(array)
     found = f"{array.dtype}{list(array.shape)}"
     if array.shape != record.shape:
         same = sorted(array.shape) == sorted(record.shape)
         hint = " (the same lengths in another order: declare it with a map's transpose)" if same else ""
         raise InputError(f"{who} must be {record.type}{hint}, but found {found}")
     if record.dtype == "float32":
-        if array.dtype != np.float32:
+        if array.dtype.newbyteorder("=") != np.float32:
             raise InputError(f"{who} must be {record.type}, but found {found}")
-        return array
+        return np.asarray(array, np.float32)
     if array.dtype.kind == "f":
         return _from_floats(array, record, who)
     if not _takes(array, record.dtype):
         must = f"must be {record.type}, or of another width with the same sign"
         raise InputError(f"{who} {must}, but found {found}")
+    if array.dtype.kind == "u" and array.dtype.itemsize == 8:
+        if array.size and int(array.max()) >= 2**63:
+            raise InputError(f"{who} must hold numbers below 2**63, but found {array.max()}")
+        return np.asarray(array, np.uint64).view(np.int64)
     return widen(array)
 
 
 def _takes(array: Array, dtype: str) -> bool:
     """Whether integers of the array's dtype can stand for ones of the other, without reading a sign into them."""
     kind = np.dtype(dtype).kind
-    if array.dtype.kind not in "iub" or array.dtype == np.uint64:
+    if array.dtype.kind not in "iub":
         return False
     return array.dtype.kind == kind or np.can_cast(np.dtype(dtype), array.dtype, "safe")
 

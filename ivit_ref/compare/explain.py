@@ -7,7 +7,7 @@ as evidence: nothing is nearly explained.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -16,23 +16,29 @@ import numpy as np
 
 from ivit_ref.compare.settings import ROW_OPERATORS, Setting, Site, departed, profiles, resolved, singles
 from ivit_ref.compare.variants import answer
+from ivit_ref.golden.group import Row
 from ivit_ref.ir import Array, Graph, Node
 
 ELEMENTWISE = ("ShiftExp", "IntDiv", "IntSqrt", "Requantize", "RequantizeAdd", "Lookup")
 TRIAL_ROWS = 6
 """How many rows a setting is tried on before it is tried on all."""
 
+WHOLE = {"axis", "maximum"}
+"""Parameters that look beyond a row."""
+
 Settings = tuple[Setting, ...]
+Rows = tuple[Row, ...]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """One node: what it is, what it was fed with, and what the backend gave (int64)."""
+    """One node: what it is, what it was fed with, what the backend gave (int64), and of an operator's vectors what rows are."""
 
     node: str
     site: Site
     arrays: tuple[Array, ...]
     got: Array
+    rows: tuple[Row, ...] = ()
 
     def answer(self, settings: Settings) -> Array | None:
         """What the node gives under these settings; None where they cannot be run."""
@@ -48,24 +54,38 @@ class Evidence:
         return given is not None and given.shape == self.got.shape and bool((given == self.got).all())
 
 
-def evidence(graph: Graph, node: Node, arrays: Sequence[Array], got: Array, place: str = "") -> Evidence:
+def evidence(graph: Graph, node: Node, arrays: Sequence[Array], got: Array, place: str = "", rows: Rows = ()) -> Evidence:
     """A node of a graph as evidence, called by its name unless it has a ``place``."""
     quants = tuple(graph.values[name].quant for name in node.inputs)
     site = Site(node.op, node.attributes, quants, got.shape, node.output.type.dtype)
-    return Evidence(place or node.name, site, tuple(arrays), got)
+    return Evidence(place or node.name, site, tuple(arrays), got, rows)
 
 
-def explain(found: Sequence[Evidence]) -> list[tuple[str, ...]]:
-    """Every setting that reproduces all of the evidence, as labels, the fewest first; nodes of one operator only."""
+def explain(
+    found: Sequence[Evidence], done: Callable[[int], None] = lambda count: None
+) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    """Every setting that reproduces all of the evidence, and every one that reproduces the first node, as labels.
+
+    The nodes are of one operator. Each list is from the first step that finds any.
+    """
     first = found[0]
     trial = tried_on(first)
+    alone: list[tuple[str, ...]] = []
     for candidates in _steps(first.site):
-        agreed = _matching(first, trial, candidates)
-        labels = dict.fromkeys(tuple(s.label for s in settings) for settings in agreed)
-        labels = dict.fromkeys(_on_all(found[1:], labels))
-        if labels:
-            return list(labels)
-    return []
+        agreed = _matching(first, trial, counted(candidates, done))
+        labels = list(dict.fromkeys(tuple(s.label for s in settings) for settings in agreed))
+        together = _on_all(found[1:], labels)
+        alone = alone or labels
+        if together:
+            return together, alone
+    return [], alone
+
+
+def counted(candidates: Iterable[Settings], done: Callable[[int], None]) -> Iterator[Settings]:
+    """The candidates, told one by one."""
+    for count, settings in enumerate(candidates):
+        done(count + 1)
+        yield settings
 
 
 def _steps(site: Site) -> Iterator[Iterable[Settings]]:
@@ -87,8 +107,12 @@ def _matching(first: Evidence, trial: Evidence | None, candidates: Iterable[Sett
                 arranged[key] = _same_integers(first.answer(others), ordered)
             if arranged[key] and first.shows(settings):
                 yield settings
-        elif (trial is None or "axis" in {s.parameter for s in settings} or trial.shows(settings)) and first.shows(settings):
+        elif _tried(trial, settings) and first.shows(settings):
             yield settings
+
+
+def _tried(trial: Evidence | None, settings: Settings) -> bool:
+    return trial is None or bool(WHOLE & {s.parameter for s in settings}) or trial.shows(settings)
 
 
 def _same_integers(given: Array | None, ordered: Array) -> bool:

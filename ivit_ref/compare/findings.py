@@ -15,17 +15,16 @@ from ivit_ref.compare.explain import Evidence, evidence, explain
 from ivit_ref.compare.known import known
 from ivit_ref.compare.region import EVERY, Region, explain_region
 from ivit_ref.compare.report import Report, answer_of, fed_by
+from ivit_ref.compare.settings import resolved
 from ivit_ref.errors import IvitError
 from ivit_ref.golden.case import Case, evaluated
+from ivit_ref.integers import from_float, widen
 from ivit_ref.ir import Array, Node
 from ivit_ref.part import part
 from ivit_ref.profiles import PROFILES
 
 Compared = tuple[Case, Report, Mapping[str, Array], str]
 """A case, its report, what the backend gave, and where that came from."""
-
-MOST_ROUNDS = 4
-"""How often the nodes of an operator that one explanation does not cover are looked at again."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +51,11 @@ def evidence_of_dump(case: Case, actual: Mapping[str, Array], source: str) -> li
     found = []
     for node, record in zip(case.graph.nodes, case.made, strict=True):
         fed = fed_by(case, node, actual, source) if record.name in actual else None
-        if fed is not None:
-            got = integers_of(record, actual[record.name], source)
-            if unequal(got, answer_of(node, fed)).any():
-                found.append(evidence(case.graph, node, fed, got, _place(case, node)))
+        got = integers_of(record, actual[record.name], source) if fed is not None else None
+        if fed is None or got is None or not unequal(got, case.tensors[record.name]).any():
+            continue  # what is equal to the golden tensor is not to blame, whatever it was made of
+        if unequal(got, answer_of(node, fed)).any():
+            found.append(evidence(case.graph, node, fed, got, _place(case, node), case.rows))
     return found
 
 
@@ -64,11 +64,11 @@ def evidence_of_backend(case: Case, backend: Backend) -> list[Evidence]:
     found = []
     for node, record in zip(case.graph.nodes, case.made, strict=True):
         alone = part(case.graph, [node], node.name)
-        answer = backend({v.name: case.tensors[v.name] for v in alone.inputs}, alone)
-        got = integers_of(record, answer[record.name], f"backend {backend.name}")
-        if unequal(got, case.tensors[record.name]).any():
+        answer = backend({v.name: case.tensors[v.name] for v in alone.inputs}, alone, node.name)
+        got = integers_of(record, answer[record.name], f"backend {backend.name}") if answer else None
+        if got is not None and unequal(got, case.tensors[record.name]).any():
             golden = [case.tensors[name] for name in node.inputs]
-            found.append(evidence(case.graph, node, golden, got, _place(case, node)))
+            found.append(evidence(case.graph, node, golden, got, _place(case, node), case.rows))
     return found
 
 
@@ -90,33 +90,34 @@ def whole_profiles(case: Case, actual: Mapping[str, Array], source: str) -> Find
             continue
         if rewritten.nodes != case.graph.nodes and all(np.array_equal(values[name], array) for name, array in got.items()):
             settings.append((f"profile {profile}",))
-    nodes = tuple(node.name for node in case.graph.nodes)
-    return Finding(EVERY, nodes, tuple(settings)) if settings else None
+    return Finding(EVERY, (case.name,), tuple(settings)) if settings else None
 
 
-def explained(found: Sequence[Evidence]) -> list[Finding]:
+def explained(found: Sequence[Evidence], done: Callable[[int], None] = lambda count: None) -> list[Finding]:
     """The evidence, operator by operator in the order of the graph, each with what explains it."""
     findings = []
     for op in dict.fromkeys(e.site.op for e in found):
         rest = [e for e in found if e.site.op == op]
-        for _ in range(MOST_ROUNDS):
-            if rest:
-                finding, rest = _finding(op, rest)
-                findings.append(finding)
+        while rest:
+            finding, rest = _finding(op, rest, done)
+            findings.append(finding)
     return findings
 
 
-def _finding(op: str, found: list[Evidence]) -> tuple[Finding, list[Evidence]]:
-    """What explains all of it, or else the first node and those like it; and the rest."""
-    settings = explain(found)
-    alike = found
-    if not settings and len(found) > 1:
-        settings = explain(found[:1])
-        alike = [e for e in found if e is found[0] or (settings and set(explain([e])) & set(settings))]
-        settings = explain(alike) or settings
-    said = () if settings else tuple(known(found[0]))
+def _finding(op: str, found: list[Evidence], done: Callable[[int], None]) -> tuple[Finding, list[Evidence]]:
+    """What explains all of it, or else the first node and those that the same explains; and the rest.
+
+    Where nothing explains the first one, what is known of it is said for all.
+    """
+    together, first = explain(found, done)
+    if together or not first:
+        said = () if together else tuple(known(found[0]))
+        return Finding(op, tuple(e.node for e in found), tuple(together), said), []
+    best = max(first, key=lambda names: sum(e.shows(resolved(e.site, names)) for e in found))
+    alike = [e for e in found if e is found[0] or e.shows(resolved(e.site, best))]
+    settings = [names for names in first if all(e.shows(resolved(e.site, names)) for e in alike)]
     covered = {id(e) for e in alike}
-    return Finding(op, tuple(e.node for e in alike), tuple(settings), said), [e for e in found if id(e) not in covered]
+    return Finding(op, tuple(e.node for e in alike), tuple(settings)), [e for e in found if id(e) not in covered]
 
 
 def explained_before(
@@ -126,10 +127,39 @@ def explained_before(
     row = report.first
     if row is None:
         return None
-    record = next(r for r in case.made if r.name == row.name)
-    region = Region(case, row.name, integers_of(record, actual[row.name], source), set(actual))
+    records = {r.name: r for r in case.made if r.name in actual}
+    got = {name: integers_of(record, actual[name], source) for name, record in records.items()}
+    target, wanted = row.name, got[row.name]
+    node = next(n for n in case.graph.nodes if n.name == row.node)
+    if node.op == "Dequantize":
+        integers = integers_behind(node, wanted)
+        if integers is None or not unequal(integers, widen(case.tensors[node.inputs[0]])).any():
+            said = "no float is an integer of its scale" if integers is None else "its integers are right: the floats are not"
+            return Finding(node.op, (node.name,), (), (said,))
+        target, wanted = node.inputs[0], integers
+    region = Region(case, {target: wanted}, set(actual))
     settings = explain_region(region, done)
-    return Finding(row.op, tuple(n.name for n in region.graph.nodes), tuple(settings), before=True)
+    everything = Region(case, got | {target: wanted}, ()) if settings else region
+    settings = [labels for labels in settings if everything.shows(labels)] or settings
+    told = tuple(tuple(f"{op}: {label}" for op, label in labels) for labels in settings)
+    return Finding(row.op, tuple(n.name for n in region.graph.nodes), told, before=True)
+
+
+def integers_behind(node: Node, floats: Array) -> Array | None:
+    """The integers that a Dequantize gives these floats for; None where none does."""
+    a = dict(node.attributes)
+    scale = np.array(a["scale"], np.float64)
+    steps = floats / (along_floats(scale, int(str(a["axis"])), floats.ndim)) + float(str(a["zero_point"]))
+    if not np.isfinite(steps).all() or np.abs(steps).max() >= 2.0**31:
+        return None
+    integers = from_float(np.rint(steps))
+    near = np.abs(steps - np.rint(steps)) < 1 / 64  # float32 holds a product to 24 bits
+    return integers if near.all() else None
+
+
+def along_floats(numbers: Array, axis: int, rank: int) -> Array:
+    """One number, or one for each index of an axis, in the shape that broadcasts."""
+    return numbers.reshape([-1] + [1] * (rank - axis - 1)) if numbers.size > 1 else numbers.reshape(())
 
 
 def conclusions(
@@ -142,17 +172,19 @@ def conclusions(
     by operator.
     """
     found: list[Evidence] = []
+    findings: list[Finding] = []
     for case, report, actual, source in compared:
         if report.first is None:
             continue
         whole = whole_profiles(case, actual, source) if actual and len(case.graph.nodes) > 1 else None
         some = _evidence(case, backend, actual, source)
         if whole:
-            return [whole, *(explained(some) if len({e.site.op for e in some}) == 1 else ())]
-        if not some:
-            return [*filter(None, [explained_before(case, report, actual, source, done)]), *explained(found)]
-        found += some
-    return explained(found)
+            findings.append(whole)
+        if not whole or len({e.site.op for e in some}) == 1:
+            found += some
+        if not some and not whole and not any(f.before for f in findings):  # one search of that kind takes its time
+            findings += filter(None, [explained_before(case, report, actual, source, done)])
+    return [*findings, *explained(found, done)]
 
 
 def _evidence(case: Case, backend: Backend | None, actual: Mapping[str, Array], source: str) -> list[Evidence]:

@@ -9,9 +9,12 @@ import numpy as np
 
 from ivit_ref.compare.explain import Evidence
 from ivit_ref.compare.settings import ROW_OPERATORS, profiles, singles
+from ivit_ref.golden.notes import NOTES
 from ivit_ref.integers import BOUNDS, Mask, multiply, widen
 from ivit_ref.ir import Array
 from ivit_ref.ops.requantize import along
+
+SHOWN_ROWS = 4
 
 
 def known(found: Evidence) -> list[str]:
@@ -24,7 +27,7 @@ def known(found: Evidence) -> list[str]:
     for what, mask in _places(found, want):
         if not (wrong & ~mask).any() and not mask.all():
             said.append(f"differs only {what}: at {int(wrong.sum())} of {int(mask.sum())} such places")
-    return [*said, *_axes(wrong), *_nearest(found, int(wrong.sum()))]
+    return [*said, *_axes(wrong), *_rows_said(found, wrong), *_nearest(found, int(wrong.sum()))]
 
 
 def _signs(larger: Array) -> str:
@@ -70,6 +73,20 @@ def _axes(wrong: Mask) -> Iterator[str]:
         if length > 1 and 2 * len(indices) <= length:
             shown = ", ".join(map(str, indices[:8])) + (", ..." if len(indices) > 8 else "")
             yield f"differs only at {len(indices)} of {length} indices of axis {axis}: {shown}"
+
+
+def _rows_said(found: Evidence, wrong: Mask) -> Iterator[str]:
+    """Of an operator's vectors: what the rows that differ are, and the bug that only they hunt."""
+    if not found.rows or wrong.shape[:1] != (len(found.rows),):
+        return
+    differs = [bool(row.any()) for row in wrong]
+    rows = [row for row, bad in zip(found.rows, differs, strict=True) if bad]
+    right = {flag for row, bad in zip(found.rows, differs, strict=True) if not bad for flag in row.flags}
+    if len(rows) < len(found.rows):
+        shown = "; ".join(dict.fromkeys(row.comment for row in rows[:SHOWN_ROWS]))
+        yield f"differs only in rows such as: {shown}"
+    for flag in sorted(set.intersection(*(set(row.flags) for row in rows)) - right):
+        yield f"{flag}: {NOTES[flag].effect}"
 
 
 def _nearest(found: Evidence, differing: int) -> Iterator[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
 
 import numpy as np
 
+from ivit_ref.arrays import unequal
 from ivit_ref.compare.explain import Evidence, Settings, evidence
 from ivit_ref.compare.report import answer_of
 from ivit_ref.compare.settings import PROFILE, Setting, departed, profiles, resolved, singles
@@ -17,19 +18,21 @@ from ivit_ref.integers import BOUNDS, narrow, widen
 from ivit_ref.ir import Array, Graph, Node
 from ivit_ref.part import part
 
-FEWEST_TRIALS, MOST_TRIALS = 300, 4000
+FEWEST_TRIALS, MOST_TRIALS = 300, 3000
 WORK = 2**36
 """Products that a search may cost, between those numbers of trials."""
 
 EVERY = "every operator"
 
+Labels = tuple[tuple[str, str], ...]
+
 
 class Region:
-    """The nodes between what is known to be equal and a divergent tensor, and the golden tensors that go into them."""
+    """The nodes between tensors that are known to be equal (``given``) and others, ``got`` by name."""
 
-    def __init__(self, case: Case, target: str, got: Array, given: Collection[str]) -> None:
-        self.target, self.got = target, got
-        self.graph: Graph = part(case.graph, nodes_before(case.graph, target, given), "region")
+    def __init__(self, case: Case, got: Mapping[str, Array], given: Collection[str]) -> None:
+        self.got = got
+        self.graph: Graph = part(case.graph, nodes_before(case.graph, got, given), "region")
         self.given = {v.name: case.tensors[v.name] for v in self.graph.inputs}
         self.given |= {c.value.name: c.data for c in self.graph.constants}
         self.values = dict(self.given)
@@ -60,7 +63,7 @@ class Region:
             self._resolved[node, labels] = resolved(self.sites[node].site, labels)
         return self._resolved[node, labels]
 
-    def shows(self, labels: Collection[tuple[str, str]]) -> bool:
+    def shows(self, labels: Labels) -> bool:
         """Whether the region gives what the backend gave, where nodes of an operator (or of all) have the settings named."""
         values, changed = dict(self.values), set[str]()
         for node in self.graph.nodes:
@@ -72,8 +75,7 @@ class Region:
                 if not np.array_equal(result, values[node.output.name]):
                     changed.add(node.output.name)
                     values[node.output.name] = result
-        final = values[self.target]
-        return bool(changed) and np.array_equal(final if final.dtype == np.float32 else widen(final), self.got)
+        return bool(changed) and all(_same(values[name], got) for name, got in self.got.items())
 
     def _result(self, node: Node, values: Mapping[str, Array], settings: Settings) -> Array | None:
         arrays, dtype = self._inputs(node, values), node.output.type.dtype
@@ -91,10 +93,14 @@ class Region:
         return [values[name] for name in node.inputs]
 
 
-def nodes_before(graph: Graph, target: str, given: Collection[str]) -> list[Node]:
-    """The nodes that a tensor depends on, back to given tensors, in the order of the graph."""
+def _same(value: Array, got: Array) -> bool:
+    return not unequal(value if value.dtype == np.float32 else widen(value), got).any()
+
+
+def nodes_before(graph: Graph, targets: Iterable[str], given: Collection[str]) -> list[Node]:
+    """The nodes that some tensors depend on, back to given ones, in the order of the graph."""
     makers = {node.output.name: node for node in graph.nodes}
-    todo, found = [target], set[str]()
+    todo, found = list(targets), set[str]()
     while todo:
         node = makers[todo.pop()]
         if node.name not in found:
@@ -103,13 +109,13 @@ def nodes_before(graph: Graph, target: str, given: Collection[str]) -> list[Node
     return [node for node in graph.nodes if node.name in found]
 
 
-def explain_region(region: Region, done: Callable[[int], None] = lambda count: None) -> list[tuple[str, ...]]:
-    """Settings, told as ``Shiftmax: n 16``, that every node of the operator has, and that give what the backend gave."""
+def explain_region(region: Region, done: Callable[[int], None] = lambda count: None) -> list[Labels]:
+    """Settings, each an operator and a label, that every node of the operator has, and that give what the backend gave."""
     budget = max(FEWEST_TRIALS, min(MOST_TRIALS, WORK // max(1, macs(region.graph))))
     single = _likely_first(region)
     whole = list(dict.fromkeys((EVERY, label) for _, label in single if label.startswith(f"{PROFILE} ")))
     count = 0
-    steps: list[list[tuple[tuple[str, str], ...]]] = [
+    steps: list[list[Labels]] = [
         [(w,) for w in whole],
         [(s,) for s in single],
         [(w, s) for w in whole for s in _on_top(region, w[1])],
@@ -120,7 +126,7 @@ def explain_region(region: Region, done: Callable[[int], None] = lambda count: N
             count += 1
             done(count)
             if region.shows(labels):
-                found.append(tuple(f"{op}: {label}" for op, label in labels))
+                found.append(labels)
         if found:
             return found
     return []

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ivit_ref.compare.backend import Backend
 from ivit_ref.compare.difference import Difference, difference, integers_of
-from ivit_ref.errors import IvitError
+from ivit_ref.errors import InputError, IvitError
 from ivit_ref.events import Context
 from ivit_ref.golden.case import Case
 from ivit_ref.integers import BOUNDS, narrow, outside
@@ -40,7 +40,7 @@ class Report:
 
     def facts(self) -> dict[str, Any]:
         """For JSON."""
-        counts = {verdict.replace(" ", "_"): self.count(verdict) for verdict in ("equal", "differs", "not given")}
+        counts = {verdict.replace(" ", "_"): self.count(verdict) for verdict in ("equal", "differs", "not given", "not judged")}
         first = None if self.first is None else self.first.name
         return {
             "case": self.case,
@@ -76,8 +76,8 @@ def compare_alone(case: Case, backend: Backend, done: Callable[[int], None] = la
     rows = []
     for place, (node, record) in enumerate(zip(case.graph.nodes, case.made, strict=True)):
         alone = part(case.graph, [node], node.name)
-        answer = backend({v.name: case.tensors[v.name] for v in alone.inputs}, alone)
-        got = integers_of(record, answer[record.name], f"backend {backend.name}")
+        answer = backend({v.name: case.tensors[v.name] for v in alone.inputs}, alone, node.name)
+        got = integers_of(record, answer[record.name], f"backend {backend.name}") if answer else None
         rows.append(difference(record, got, case.tensors[record.name]))
         done(place + 1)
     return Report(case.name, "isolated", tuple(rows))
@@ -90,11 +90,12 @@ def compare_dump_alone(
     check_given(case, actual, source)
     rows = []
     for place, (node, record) in enumerate(zip(case.graph.nodes, case.made, strict=True)):
-        fed = fed_by(case, node, actual, source)
-        got = integers_of(record, actual[record.name], source) if record.name in actual and fed is not None else None
-        want = case.tensors[record.name] if got is None or fed is None else answer_of(node, fed)
-        rows.append(difference(record, got, want))
+        got = integers_of(record, actual[record.name], source) if record.name in actual else None
+        fed = fed_by(case, node, actual, source) if got is not None else None
+        rows.append(difference(record, got, None if fed is None else answer_of(node, fed)))
         done(place + 1)
+    if all(row.verdict in ("not given", "not judged") for row in rows):
+        raise InputError(f"{source}: to be judged alone, a tensor must come with the inputs of its node, but none does")
     return Report(case.name, "isolated", tuple(rows))
 
 

@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args, get_origin
 import numpy as np
 
 from ivit_ref import dyadic, registry, scales
-from ivit_ref.compare.variants import LAST, ORDERS
+from ivit_ref.compare.rows import BY_ROWS
+from ivit_ref.compare.variants import ORDERS
 from ivit_ref.errors import IvitError
 from ivit_ref.integers import BOUNDS, ROUNDINGS, Rounding
 from ivit_ref.ir import Array, Attribute, Quant
@@ -84,13 +85,13 @@ def singles(site: Site) -> Iterator[Setting]:
     hints = registry.lookup(site.op).attributes
     for name, hint in hints.items():
         yield from _of_attribute(site, name, hint)
-    if site.op in LAST:
+    if site.op in (*BY_ROWS, "Quantize"):
         usual = site.attributes.get("halving", "half_even" if site.op == "Quantize" else "floor")
         what = "rounded by the rule {}" if site.op == "Quantize" else "{} in the last shift"
         yield from (Setting("last", what.format(r), choices={"last": r}) for r in ROUNDINGS if r != usual)
     if site.op in ORDERS:
         yield from _of_order(site)
-    yield from _of_roots(site)
+    yield from _of_rows(site)
     yield from _of_dyadics(site)
     yield from _of_products(site)
     yield from _of_the_result(site)
@@ -173,10 +174,32 @@ def _of_order(site: Site) -> Iterator[Setting]:
         yield Setting("order", "both branches rounded once, together", choices={"order": "once"})
 
 
-def _of_roots(site: Site) -> Iterator[Setting]:
+def _of_rows(site: Site) -> Iterator[Setting]:
+    """What goes wrong inside the operators along a row."""
     for prefix in ("", "sqrt_"):
         if site.op in ("IntSqrt", "ILayerNorm") and site.attributes.get(f"{prefix}steps"):
             yield Setting("root", "the exact square root", {f"{prefix}start": 0, f"{prefix}steps": 0})
+    for parameter, choice, label in CHOICES.get(site.op, ()):
+        yield Setting(parameter, label, choices={parameter: choice})
+
+
+MAXIMA = (
+    ("maximum", "tensor", "the maximum of the whole tensor"),
+    ("maximum", "zero", "a maximum that begins at 0"),
+    ("denominator", "0", "0 where a denominator is 0"),
+)
+CHOICES = {
+    "IntDiv": MAXIMA[2:],
+    "Shiftmax": MAXIMA,
+    "ShiftGELU": MAXIMA,
+    "ILayerNorm": (
+        ("root", "float", "a square root rounded from a float"),
+        ("variance", "divided", "a variance divided by the length of the row"),
+        ("variance", "int32", "a sum of squares in int32, which wraps"),
+        ("variance", "int31", "a sum of squares in int32, which saturates"),
+    ),
+}
+"""Choices by operator: the parameter, its value, what it is told as."""
 
 
 def _of_dyadics(site: Site) -> Iterator[Setting]:
@@ -215,10 +238,11 @@ def _kept(multiplier: int, bits: int, rounds: Rounding | str) -> int:
 def _of_products(site: Site) -> Iterator[Setting]:
     if site.op in ("Linear", "Conv", "ILayerNorm"):
         yield Setting("bias", "no bias", choices={"bias": "none"})
-    if site.op in PRODUCTS:
-        for bits in (16, 18, 20, 24, 28):
-            yield Setting("accumulator", f"an accumulator of {bits} bits, which wraps", choices={"accumulator": bits})
-            yield Setting("accumulator", f"an accumulator of {bits} bits, which saturates", choices={"accumulator": -bits})
+    if site.dtype == "int32":
+        what = "an accumulator" if site.op in PRODUCTS else "a result"
+        for bits in (8, 16, 18, 20, 24, 28):
+            yield Setting("width", f"{what} of {bits} bits, which wraps", choices={"width": bits})
+            yield Setting("width", f"{what} of {bits} bits, which saturates", choices={"width": -bits})
 
 
 def _of_the_result(site: Site) -> Iterator[Setting]:
@@ -227,12 +251,12 @@ def _of_the_result(site: Site) -> Iterator[Setting]:
         yield Setting("saturation", "no saturation", {"dtype": "int32"})
     if site.dtype != "float32":
         yield Setting("saturation", "wrap instead of saturate", choices={"saturation": "wrap"})
+        yield Setting("saturation", "saturate instead of wrap", choices={"saturation": "everywhere"})
         for power in POWERS:
             yield Setting("power", f"the result 2**{power} times as large", choices={"power": power})
     if site.op in ROW_OPERATORS:
         for axis in range(len(site.shape) - 1):
-            if site.op != "ILayerNorm" or site.shape[axis] == site.shape[-1]:
-                yield Setting("axis", f"along axis {axis} instead of the last", choices={"axis": axis})
+            yield Setting("axis", f"along axis {axis} instead of the last", choices={"axis": axis})
     for label, arrange in layouts(site.shape):
         yield Setting("layout", label, choices={"layout": arrange}, arranges=True)
     if site.dtype in ("int16", "uint16", "int32", "int64"):
@@ -243,9 +267,11 @@ def _of_the_result(site: Site) -> Iterator[Setting]:
 def layouts(shape: tuple[int, ...]) -> Iterator[tuple[str, Callable[[Array], Array]]]:
     """Other arrangements of a tensor: transposed in memory, moved along an axis, reversed."""
     rank = len(shape)
+    seen = [[a for a in range(rank) if shape[a] > 1]]
     for axes in permutations(range(rank)) if rank <= 4 else ():
         moved = [a for a in axes if shape[a] > 1]
-        if moved != sorted(moved):
+        if moved not in seen:  # an axis of length one may stand anywhere
+            seen.append(moved)
             yield f"laid out as transpose {list(axes)}", partial(_laid_out, axes=axes)
     for axis, length in enumerate(shape):
         if length > 1:

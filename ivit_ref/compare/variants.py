@@ -2,15 +2,19 @@
 
 The choices outside the attributes, by name:
 
-``last``        the rounding of the last shift (IntDiv, Shiftmax, ShiftGELU), halving (ILayerNorm), quotient (Quantize)
-``saturation``  ``wrap``: the result keeps its low bits instead of saturating
-``order``       ``zero point first``: added before rounding; ``double``: rounded after 31 bits and again after the shift, as
-                gemmlowp does; ``once``: both branches of a sum rounded together
-``bias``        ``none``: left out
-``accumulator`` the bits at which a product's sum wraps, or saturates where it is negative
-``axis``        the axis that a row operator goes along
-``power``       the result is 2**power times too large
-``layout``      how the elements of the result are arranged
+``last``         the rounding of the last shift (IntDiv, Shiftmax, ShiftGELU), halving (ILayerNorm), quotient (Quantize)
+``denominator``  ``0``: a quotient by 0 is 0 (IntDiv, Shiftmax, ShiftGELU)
+``maximum``      ``tensor``: over everything, not a row (Shiftmax, ShiftGELU); ``zero``: one that begins at 0
+``variance``     ``divided``: by C; ``int32``, ``int31``: a sum of squares that wraps, saturates at 2**31 (ILayerNorm)
+``root``         ``float``: rounded from a float (ILayerNorm)
+``saturation``   ``wrap``: the result keeps its low bits instead of saturating; ``everywhere``: what would wrap saturates
+``order``        ``zero point first``: added before rounding; ``double``: rounded after 31 bits and again after the shift, as
+                 gemmlowp does; ``once``: both branches of a sum rounded together
+``bias``         ``none``: left out
+``width``        the bits at which an int32 result wraps, or saturates where the number is negative
+``axis``         the axis that a row operator goes along
+``power``        the result is 2**power times too large
+``layout``       how the elements of the result are arranged
 """
 
 from __future__ import annotations
@@ -22,18 +26,12 @@ from typing import Any
 import numpy as np
 
 from ivit_ref import registry
+from ivit_ref.compare.rows import BY_ROWS, ROW_CHOICES, along_axis
 from ivit_ref.errors import IvitError
 from ivit_ref.events import Context
-from ivit_ref.integers import BOUNDS, Wide, divide, from_float, multiply, saturate, shift_right, truncating_divide, widen, wrap
+from ivit_ref.integers import BOUNDS, Wide, from_float, multiply, outside, saturate, shift_right, widen, wrap
 from ivit_ref.ir import Array, Attribute, TensorType
-from ivit_ref.ops.i_layer_norm import NUMERATOR, deviation
-from ivit_ref.ops.int_sqrt import square_root
 from ivit_ref.ops.requantize import along
-from ivit_ref.ops.shift_exp import exponential
-from ivit_ref.ops.shift_gelu import argument
-from ivit_ref.ops.shiftmax import total
-
-EXPONENTIAL = ("i0", "n", "clamp", "half", "quotient", "exp_bits")
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,18 @@ class Wrapping(Context):
     def saturate(self, x: Wide, dtype: str, step: str) -> Wide:
         """The low bits."""
         return wrap(x, dtype)
+
+
+@dataclass(frozen=True)
+class Saturating(Context):
+    """Where the text says that values must fit, they saturate."""
+
+    def fit(self, x: Wide, dtype: str, step: str) -> Wide:
+        """The nearest value of the width."""
+        return x if outside(x, dtype) is None else saturate(x, *BOUNDS[dtype])
+
+
+CONTEXTS = {"wrap": Wrapping("wrap"), "everywhere": Saturating("wrap")}
 
 
 def answer(
@@ -61,22 +71,22 @@ def answer(
 def _answer(
     op: str, arrays: Sequence[Array], attributes: Mapping[str, Attribute], choices: Mapping[str, Any], dtype: str
 ) -> Array:
-    axis = choices.get("axis")
-    if axis is not None:
-        turned = [np.swapaxes(arrays[0], axis, -1), *arrays[1:]]
+    if "axis" in choices:
         rest = {key: value for key, value in choices.items() if key != "axis"}
-        return np.swapaxes(_answer(op, turned, attributes, rest, dtype), axis, -1)
-    ctx = Wrapping("wrap") if choices.get("saturation") == "wrap" else Context("wrap")
+        return along_axis(lambda inputs: _answer(op, inputs, attributes, rest, dtype), op, arrays, choices["axis"])
+    ctx = CONTEXTS.get(str(choices.get("saturation")), Context("wrap"))
     if "bias" in choices:
         arrays = [*arrays[:-1], np.zeros_like(arrays[-1])]
     dtype = str(attributes.get("dtype", dtype))
+    if ROW_CHOICES & set(choices) and op in BY_ROWS:
+        return widen(ctx.saturate(BY_ROWS[op](arrays, dict(attributes), ctx, choices), dtype, "y"))
     if "last" in choices:
-        return widen(ctx.saturate(LAST[op](arrays, dict(attributes), ctx, choices["last"]), dtype, "y"))
+        return widen(ctx.saturate(_quantize(arrays, dict(attributes), choices["last"]), dtype, "y"))
     if "order" in choices:
         return widen(ctx.saturate(ORDERS[op](arrays, dict(attributes), choices["order"]), dtype, "y"))
     y = registry.lookup(op).run(arrays, attributes, ctx)
-    if "accumulator" in choices:
-        return _accumulated(widen(y), choices["accumulator"])
+    if "width" in choices:
+        return _cut(widen(y), choices["width"])
     return y if y.dtype == np.float32 else widen(y)
 
 
@@ -89,62 +99,17 @@ def _arranged(y: Array, choices: Mapping[str, Any], dtype: str) -> Array:
     return y if layout is None else layout(y)
 
 
-def _accumulated(y: Wide, bits: int) -> Wide:
-    """A sum as an accumulator of so many bits leaves it; a negative number is one that saturates."""
+def _cut(y: Wide, bits: int) -> Wide:
+    """A result as so many bits hold it; a negative number is one that saturates."""
     half = 1 << (abs(bits) - 1)
     return saturate(y, -half, half - 1) if bits < 0 else ((y + half) & (2 * half - 1)) - half
 
 
-def _quotient(e: Wide, s: Wide, a: dict[str, Any], ctx: Context, last: Any) -> Wide:
-    """IntDiv, with another rounding in its last shift."""
-    product = multiply(e, truncating_divide(a["numerator"], s))
-    if a["product_bits"] == 32:
-        product = ctx.fit(product, "int32", "F * x")
-    return shift_right(product, 32 - a["out_bits"], last)
-
-
-def _exponential(x: Wide, a: dict[str, Any], ctx: Context) -> Wide:
-    return exponential(x, ctx, "e", **{key: a[key] for key in EXPONENTIAL})
-
-
-def _int_div(arrays: Sequence[Array], a: dict[str, Any], ctx: Context, last: Any) -> Wide:
-    return _quotient(widen(arrays[0]), widen(arrays[1]), a, ctx, last)
-
-
-def _shiftmax(arrays: Sequence[Array], a: dict[str, Any], ctx: Context, last: Any) -> Wide:
-    x = widen(arrays[0])
-    e = _exponential(x - x.max(axis=-1, keepdims=True), a, ctx)
-    return _quotient(e, total(e.sum(axis=-1, keepdims=True), ctx, a["sum"]), a, ctx, last)
-
-
-def _shift_gelu(arrays: Sequence[Array], a: dict[str, Any], ctx: Context, last: Any) -> Wide:
-    x = widen(arrays[0])
-    z = argument(x, a["sigmoid"])
-    m = z.max(axis=-1, keepdims=True)
-    e = _exponential(z - m, a, ctx)
-    sigma = _quotient(e, total(e + _exponential(-m, a, ctx), ctx, a["sum"]), a, ctx, last)
-    return ctx.fit(multiply(x, sigma), "int32", "x * sigma")
-
-
-def _i_layer_norm(arrays: Sequence[Array], a: dict[str, Any], ctx: Context, last: Any) -> Wide:
-    y = deviation(widen(arrays[0]), ctx, a["mean_rounding"], a["mean_bits"])
-    v = np.sum(y * y, axis=-1, keepdims=True)
-    v = ctx.fit(v, "uint32", "v") if a["variance_bits"] == 32 else v
-    k = square_root(v, ctx, "root", start=a["sqrt_start"], steps=a["sqrt_steps"])
-    product = y * (NUMERATOR // np.maximum(k, 1))
-    product = ctx.fit(product, "int32", "F * y") if a["product_bits"] == 32 else product
-    return ctx.fit(divide(product, 2, last) + widen(arrays[1]), "int32", "o + bias")
-
-
-def _quantize(arrays: Sequence[Array], a: dict[str, Any], ctx: Context, last: Any) -> Wide:
+def _quantize(arrays: Sequence[Array], a: dict[str, Any], last: Any) -> Wide:
     step = np.float32(a["scale"])
     quotient = arrays[0] / step if a["division"] == "direct" else arrays[0] * (np.float32(1) / step)
     fixed = np.floor(np.clip(quotient, -(2.0**24), 2.0**24) * np.float32(2.0**24))  # a quotient near 1/2 has no bits below
     return shift_right(from_float(fixed), 24, last) + int(a["zero_point"])
-
-
-LAST = {"Quantize": _quantize, "IntDiv": _int_div, "Shiftmax": _shiftmax, "ShiftGELU": _shift_gelu, "ILayerNorm": _i_layer_norm}
-"""The operators whose last rounding is no attribute."""
 
 
 def _requantized(arrays: Sequence[Array], a: dict[str, Any], order: str) -> Wide:

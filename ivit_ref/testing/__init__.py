@@ -37,9 +37,17 @@ def check_backend(function: Function, *, suite: str, profile: str | None = None,
     source = f"backend {backend.name}"
     compared = []
     for case in suite_cases(suite, [profile] if profile else PROFILES, random, seed):
-        actual = backend(case.inputs, case.graph)
+        actual = backend(case.inputs, case.graph, case.name)
+        if not actual:
+            raise InputError(f"{source} ({case.name}): must give the output 'result', but gave none")
         compared.append((case, compare(case, actual, source), actual, source))
     reports = [report for _, report, _, _ in compared]
-    if any(report.first for report in reports):
-        raise Mismatch("\n" + text(reports, conclusions(compared, backend), brief=False))
+    wrong = sum(report.first is not None for report in reports)
+    if wrong:
+        findings = conclusions(compared, backend)
+        settings = next((" and ".join(f.settings[0]) for f in findings if f.settings), "")
+        summary = f"{suite}: {wrong} of {len(reports)} cases differ" + (
+            f"; exactly what it gives with {settings}" * bool(settings)
+        )
+        raise Mismatch(f"{summary}\n\n{text(reports, findings, brief=False)}")
     return len(compared)

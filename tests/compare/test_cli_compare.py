@@ -94,7 +94,7 @@ def test_the_report_as_json(tmp_path: Path, capsys: Capture) -> None:
     assert found["equal"] is False
     [case] = found["cases"]
     rows = case.pop("tensors")
-    assert case == {"case": PAIR, "mode": "cumulative", "equal": 0, "differs": 1, "not_given": 1, "first": OUT}
+    assert case == {"case": PAIR, "mode": "cumulative", "equal": 0, "differs": 1, "not_given": 1, "not_judged": 0, "first": OUT}
     assert [(r["name"], r["verdict"]) for r in rows] == [(FC, "not given"), (OUT, "differs")]
     wanted = {"name": OUT, "node": OUT, "op": "Requantize", "dtype": "int8", "shape": [2, 4], "verdict": "differs", "total": 8}
     assert rows[1] == {

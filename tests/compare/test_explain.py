@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from ivit_ref import ops, scales
-from ivit_ref.compare.explain import Evidence, evidence, explain
+from ivit_ref.compare.explain import Evidence, evidence
+from ivit_ref.compare.explain import explain as explain_both
 from ivit_ref.compare.settings import profiles, singles
 from ivit_ref.errors import IvitError
 from ivit_ref.events import Context
@@ -83,6 +84,10 @@ def found_in(op: str, profile: str, changed: Any) -> list[Evidence]:
             arrays = [case.tensors[name] for name in node.inputs]
             found.append(evidence(case.graph, node, arrays, np.asarray(got, np.int64), case.id))
     return found
+
+
+def explain(found: list[Evidence]) -> list[tuple[str, ...]]:
+    return explain_both(found)[0]
 
 
 def settings_of(e: Evidence) -> dict[str, Attributes]:

@@ -186,7 +186,7 @@ def test_what_takes_values_beyond_their_dtype_is_not_judged(value: int, pair: Ca
     sums = SUMS.astype(np.int64)
     sums[0, 0] = value
     report = compare_dump_alone(pair, {FC: sums, OUT: RESULT}, "dump")
-    assert [row.verdict for row in report.rows] == ["differs", "not given"]
+    assert [row.verdict for row in report.rows] == ["differs", "not judged"]
     assert (report.rows[0].got, report.rows[0].want, report.rows[0].largest) == (value, 11, abs(value - 11))
     cumulative = compare(pair, {FC: sums, OUT: RESULT}, "dump")
     assert [row.verdict for row in cumulative.rows] == ["differs", "equal"]

@@ -255,7 +255,7 @@ def test_an_answer_that_is_none_is_refused_in_one_line(bad: str) -> None:
     assert not isinstance(caught.value, Mismatch)
     assert "\n" not in str(caught.value)
     name = getattr(function, "__qualname__", "")
-    assert str(caught.value).startswith(f"backend {name}: ")
+    assert str(caught.value).startswith(f"backend {name}")
 
 
 def test_integers_beyond_what_a_float_tells_apart_are_refused() -> None:
@@ -286,7 +286,7 @@ def test_an_error_of_the_family_comes_through_as_it_is() -> None:
 
 
 def test_a_function_without_a_signature_is_called_or_refused() -> None:
-    with pytest.raises(IvitError, match="backend max: must answer"):
+    with pytest.raises(IvitError, match="backend max .*must answer"):
         check_backend(max, suite="Shiftmax")  # as with functions of extension modules, inspect finds no signature
 
 
