@@ -29,6 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         silence()
         return 0
     except (OSError, UnicodeEncodeError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            print(
+                f"ivit-ref: {error.filename}: must be a file that can be read, but it cannot: {error.strerror}", file=sys.stderr
+            )
+            return 2
         print(f"ivit-ref: the report must be written, but it cannot: {' '.join(str(error).split())}", file=sys.stderr)
         sys.stdout = None  # what is left in its buffer cannot be written at exit either
         return 2

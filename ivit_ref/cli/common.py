@@ -107,6 +107,11 @@ def silence() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def counted(count: int, what: str) -> str:
+    """``1 case``, ``2 cases``."""
+    return f"{count} {what}" + ("" if count == 1 else "s")
+
+
 def table(rows: list[tuple[str, str]]) -> str:
     """Lines of a name and what is said of it."""
     width = max(len(name) for name, _ in rows)

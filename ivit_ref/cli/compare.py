@@ -130,7 +130,7 @@ def conclude(args: argparse.Namespace, compared: Sequence[Compared], backend: Ba
     progress.close()
     reports = [report_ for _, report_, _, _ in compared]
     if getattr(args, "junit", None):
-        data = junit(reports)
+        data = junit(reports, text(reports, findings, brief=True))
         replace_file(args.junit, lambda stream: stream.write(data))
     facts = {
         "equal": not any(r.first for r in reports),

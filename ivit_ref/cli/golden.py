@@ -15,7 +15,7 @@ from ivit_ref.compare.report import compare
 from ivit_ref.errors import InputError
 from ivit_ref.golden.export import FORMATS, export
 from ivit_ref.golden.lint import lint
-from ivit_ref.golden.pipe import feed, read_answers
+from ivit_ref.golden.pipe import LONGEST_LINE, feed, read_answers
 from ivit_ref.golden.read import find_cases, read_case, read_cases
 from ivit_ref.golden.verify import verify_tree
 
@@ -72,12 +72,17 @@ def _lint_text(found: Any) -> str:
 
 
 def _export(args: argparse.Namespace) -> int:
-    written = export(read_case(args.place), args.to, Path(args.out))
+    case = read_case(args.place)
+    if Path(args.out).resolve().is_relative_to(Path(case.place).parent):
+        raise InputError(f"golden export: must be written outside the suite of the case, but found {args.out}")
+    written = export(case, args.to, Path(args.out))
     print(f"{written}: {len(list(written.rglob('*')))} files")
     return 0
 
 
 def _feed(args: argparse.Namespace) -> int:
+    if sys.stdout is None:
+        raise InputError("golden feed: must write to a pipe, but stdout is none")
     for case in read_cases(args.place, args.profile):
         for line in feed(case):
             sys.stdout.write(line + "\n")
@@ -88,7 +93,8 @@ def _check(args: argparse.Namespace) -> int:
     """Cases are compared while they come in; what is not text in UTF-8 is no answer."""
     if sys.stdin is None or sys.stdin.isatty():
         raise InputError("golden check: must read answers from a pipe (see: ivit-ref golden feed), but stdin is none")
-    with os.fdopen(sys.stdin.fileno(), encoding="ascii", errors="replace", closefd=False) as lines:
+    with os.fdopen(sys.stdin.fileno(), encoding="utf-8", errors="replace", closefd=False) as stream:
+        lines = iter(lambda: stream.readline(LONGEST_LINE + 1), "")  # no more than what is then refused
         answers = [
             (case, compare(case, actual, "stdin"), actual)
             for case, actual in read_answers(lines, read_cases(args.place, args.profile))

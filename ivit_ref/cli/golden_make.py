@@ -8,18 +8,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ivit_ref.arrays import read_npz
+from ivit_ref.arrays import is_file, read_npz
 from ivit_ref.batches import image_input
-from ivit_ref.cli.common import Progress, add_import, add_json, load_graph, named_inputs, report
+from ivit_ref.cli.common import Progress, add_import, add_json, counted, load_graph, named_inputs, report
 from ivit_ref.errors import FileError, InputError
 from ivit_ref.golden.case import Case, evaluated
 from ivit_ref.golden.directed import refusals
 from ivit_ref.golden.make import MODELS, check_random, made_case, suite_cases
-from ivit_ref.golden.manifest import write_manifest
-from ivit_ref.golden.read import read_cases
+from ivit_ref.golden.manifest import MANIFEST, write_manifest
+from ivit_ref.golden.read import inside, read_cases
 from ivit_ref.golden.recipe import published
+from ivit_ref.golden.schema import read_json
 from ivit_ref.golden.suite import write_suite
-from ivit_ref.golden.write import write_case
+from ivit_ref.golden.write import make_folder, write_case
 from ivit_ref.interpreter import check_inputs
 from ivit_ref.ir import Array, Graph
 from ivit_ref.part import matching, part
@@ -49,7 +50,9 @@ def register(commands: Any) -> None:
     parser.add_argument("--model", metavar="NAME", help="a case of a published model with random weights, on random images")
     parser.add_argument("--images", metavar="FILE.npz", help="with --graph: an array 'images'")
     parser.add_argument("--input", action="append", metavar="NAME=FILE.npy", help="with --graph: an input; may be repeated")
-    parser.add_argument("--count", type=int, metavar="N", help="with --graph or --model: how many images; default: 1")
+    parser.add_argument(
+        "--count", type=int, metavar="N", help="with --graph or --model: how many images; default: 1, or what the graph takes"
+    )
     parser.add_argument("--nodes", metavar="PATTERN", help="with --graph: only the nodes of such names, as 'blocks.0.*'")
     what = "with --graph or --model: whose bytes are kept, or a pattern of names; default: all"
     parser.add_argument("--tensors", metavar="all|outputs|PATTERN", help=what)
@@ -63,10 +66,12 @@ def command(args: argparse.Namespace) -> int:
     """Run it."""
     _check(args)
     root = Path(args.out)
+    _check_tree(root)
     suites: dict[str, int] = {}
     progress = Progress(0, "cases")
     for case in _cases(args):
-        write_case(case, root / case.suite)
+        _open_tree(root)
+        write_case(case, inside(root, root / case.suite))
         suites[case.suite] = suites.get(case.suite, 0) + 1
         progress.update(sum(suites.values()))
     for suite in suites:
@@ -74,13 +79,13 @@ def command(args: argparse.Namespace) -> int:
     write_manifest(root)
     progress.close()
     facts = {"out": args.out, "cases": sum(suites.values()), "suites": suites}
-    report(args, facts, f"{facts['cases']} cases in {len(suites)} suites: {args.out}")
+    report(args, facts, f"{counted(facts['cases'], 'case')} in {counted(len(suites), 'suite')}, computed twice: {args.out}")
     return 0
 
 
 def _check(args: argparse.Namespace) -> None:
     """Options that do not go together."""
-    if sum(bool(x) for x in (args.suite, args.graph, args.model)) > 1:
+    if sum(x is not None for x in (args.suite, args.graph, args.model)) > 1:
         raise InputError("golden make: must have one of --suite, --graph and --model, but found more")
     for option in ("images", "input", "nodes", "name", *FOR_BOTH):
         meant = args.graph or (args.model and option in FOR_BOTH)
@@ -89,7 +94,8 @@ def _check(args: argparse.Namespace) -> None:
     if args.digests and (args.graph or args.tensors):
         raise InputError("--digests: is for what can be made again, random vectors or --model, and keeps no tensors")
     if args.graph and bool(args.images) == bool(args.input):
-        raise InputError("--graph: must come with --images or --input, but found both or neither")
+        found = "both" if args.images else "neither"
+        raise InputError(f"--graph: must come with --images or --input, but found {found}")
     check_random(args.random, args.seed, "--")
     if args.count is not None and args.count < 1:
         raise InputError(f"--count: must be at least 1, but found {args.count}")
@@ -99,10 +105,25 @@ def _check(args: argparse.Namespace) -> None:
         raise FileError(f"{args.out}: must be a folder, or not be there, but is a file")
 
 
+def _check_tree(root: Path) -> None:
+    """What is written to is a tree of goldens or new."""
+    if is_file(root / MANIFEST):
+        read_json(inside(root, root / MANIFEST), "manifest")
+    elif root.is_dir() and any(root.iterdir()):
+        raise FileError(f"{root}: must be a tree of golden cases, or a new folder, but it has files and no {MANIFEST}")
+
+
+def _open_tree(root: Path) -> None:
+    """A new tree has a manifest from the first, so that an interrupted run can go on."""
+    if not is_file(root / MANIFEST):
+        make_folder(root)
+        write_manifest(root)
+
+
 def _cases(args: argparse.Namespace) -> Iterator[Case]:
-    if args.graph:
+    if args.graph is not None:
         return _graph_cases(args)
-    return _model_cases(args) if args.model else _suite_cases(args)
+    return _model_cases(args) if args.model is not None else _suite_cases(args)
 
 
 def _suite_cases(args: argparse.Namespace) -> Iterator[Case]:
@@ -128,7 +149,7 @@ def _graph_cases(args: argparse.Namespace) -> Iterator[Case]:
     for profile in chosen:
         rewritten = graph.with_profile(profile) if profile else graph
         bound, inputs = _given(args, rewritten)
-        if args.nodes:
+        if args.nodes is not None:
             values, _ = evaluated(bound, inputs)
             bound = part(bound, matching(bound, args.nodes), name)
             inputs = {v.name: values[v.name] for v in bound.inputs}
@@ -143,7 +164,8 @@ def _given(args: argparse.Namespace, graph: Graph) -> tuple[Graph, dict[str, Arr
     if args.input:
         inputs = named_inputs(args.input)
     else:
-        count = args.count or 1
+        length = graph.inputs[0].type.shape[0] if graph.inputs[0].type.shape else 1
+        count = args.count or (length if isinstance(length, int) else 1)
         inputs = {name: x[:count] for name, x in image_input(graph, read_npz(args.images), args.images).items()}
         if any(len(x) < count for x in inputs.values()):
             have = min(map(len, inputs.values()))

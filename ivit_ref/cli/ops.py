@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from textwrap import indent
+from typing import Any, Literal, get_args, get_origin
 
 from ivit_ref.cli.common import Commands, add_json, report, table
-from ivit_ref.registry import REGISTRY, lookup
+from ivit_ref.registry import REGISTRY, OpDef, lookup
 
 
 def register(commands: Commands) -> None:
@@ -19,15 +21,32 @@ def register(commands: Commands) -> None:
 def command(args: argparse.Namespace) -> int:
     """Run it."""
     if args.name:
-        text = lookup(args.name).text
-        report(args, {"name": args.name, "text": text}, text)
+        op = lookup(args.name)
+        called = signature(op)
+        report(
+            args, {"name": op.name, "text": op.text, "function": called}, f"{op.text}\n\nFrom Python\n{indent(called, '    ')}"
+        )
         return 0
-    facts = [
+    listed = [
         {"name": op.name, "inputs": list(op.inputs), "attributes": sorted(op.attributes), "summary": summary(op.text)}
         for op in REGISTRY.values()
     ]
-    report(args, {"operators": facts}, table([(op.name, summary(op.text)) for op in REGISTRY.values()]))
+    report(args, {"operators": listed}, table([(op.name, summary(op.text)) for op in REGISTRY.values()]))
     return 0
+
+
+def signature(op: OpDef) -> str:
+    """The operator as a function, with what its attributes may be."""
+    attributes = (f"{name}={allowed(hint)}" for name, hint in op.attributes.items())
+    lines = [", ".join([*op.inputs, *(["*"] if op.attributes else [])]), *attributes]
+    return f"ivit_ref.ops.{op.kernel.__name__}(\n    " + ",\n    ".join(lines) + "\n)"
+
+
+def allowed(hint: Any) -> str:
+    """An annotation in words: the choices, or the type."""
+    if get_origin(hint) is Literal:
+        return " | ".join(map(repr, get_args(hint)))
+    return f"tuple of {get_args(hint)[0].__name__}" if get_origin(hint) is tuple else str(hint.__name__)
 
 
 def summary(text: str) -> str:

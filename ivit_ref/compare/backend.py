@@ -47,12 +47,15 @@ class Backend:
             given += (graph,)
         try:
             with redirect_stdout(sys.stderr):  # stdout is the report's
-                answer = self.function(*given)
-        except MissingExtra:
+                answer = self._named(self.function(*given), graph, place)
+        except (MissingExtra, InputError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             raise InputError(f"{self._at(place)}: must answer, but raised {_told(error)}") from error
-        return self._checked(answer, graph, place)
+        for name in graph.outputs if answer else ():
+            if name not in answer:
+                raise InputError(f"{self._at(place)}: must give the output {name!r}, but gave {', '.join(answer)}")
+        return answer
 
     def _at(self, place: str) -> str:
         return f"backend {self.name}" + (f" ({place})" if place else "")
@@ -62,22 +65,26 @@ class Backend:
         """Whether it takes the graph, and so can be run node by node; a function that cannot be asked is taken to."""
         try:
             kinds = [p.kind for p in inspect.signature(self.function).parameters.values()]
-        except (TypeError, ValueError):
+        except Exception:
             return True
         positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         return inspect.Parameter.VAR_POSITIONAL in kinds or sum(kind in positional for kind in kinds) > 1
 
-    def _checked(self, answer: object, graph: Graph, place: str) -> dict[str, Array]:
+    def _named(self, answer: object, graph: Graph, place: str) -> dict[str, Any]:
+        """Plain arrays by name, as they are now."""
+        if inspect.iscoroutine(answer):
+            answer.close()
         if not isinstance(answer, Mapping):
             raise InputError(f"{self._at(place)}: must answer arrays by name, but gave {type(answer).__name__}")
+        plain: dict[str, Any] = {}
         for name in answer:
-            if name not in graph.values:
-                known = ", ".join(graph.outputs)
-                raise InputError(f"{self._at(place)}: a name must be one of the graph, such as {known}, but found {name!r}")
-        for name in graph.outputs if answer else ():
-            if name not in answer:
-                raise InputError(f"{self._at(place)}: must give the output {name!r}, but gave {', '.join(answer)}")
-        return {name: a.copy() if isinstance(a, np.ndarray) else a for name, a in answer.items()}
+            if not isinstance(name, str) or name not in graph.values:
+                known, found = ", ".join(graph.outputs), name if isinstance(name, (str, int)) else type(name).__name__
+                raise InputError(f"{self._at(place)}: a name must be one of the graph, such as {known}, but found {found!r}")
+            array = answer[name]
+            masked = isinstance(array, np.ma.MaskedArray)
+            plain[name] = np.array(array) if isinstance(array, np.ndarray) and not masked else array
+        return plain
 
 
 def backend_named(actual: str) -> Backend | None:
@@ -87,7 +94,7 @@ def backend_named(actual: str) -> Backend | None:
     module, colon, function = actual.rpartition(":")
     if is_file(Path(actual)) or is_file(Path(actual), folder=True) or not colon or not function.isidentifier():
         return None
-    found = getattr(_module(module), function, None)
+    found = vars(_module(module)).get(function)
     if not callable(found):
         raise InputError(f"backend: {module} must have a function of that name, but found no {function!r}")
     return Backend(found, actual)
@@ -102,13 +109,18 @@ def _module(name: str) -> ModuleType:
             sys.path.insert(0, here)  # a console script does not look where it is run, python -m does
         with redirect_stdout(sys.stderr):
             return importlib.import_module(name)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise InputError(f"backend: {name} must be importable, but raised {_told(error)}") from error
 
 
 def _told(error: BaseException) -> str:
     """An error in one line, with the place in the backend's own code."""
-    reason = " ".join(str(error).split()) or "no message"
+    try:
+        reason = " ".join(str(error).split()) or "no message"
+    except Exception:
+        reason = "a message that cannot be read"
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if Path(f.filename).parent.name != "compare"]
     where = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
@@ -118,12 +130,14 @@ def _told(error: BaseException) -> str:
 def _module_of_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"ivit_ref_backend_{path.stem}"  # a file may be called as a module that others need
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
+    sys.modules[name] = module
+    with redirect_stdout(sys.stderr):
+        spec.loader.exec_module(module)
     return module
 
 

@@ -108,6 +108,8 @@ def integers_of(record: TensorRecord, array: object, who: str) -> Array:
     if array.shape != record.shape:
         same = sorted(array.shape) == sorted(record.shape)
         hint = " (the same lengths in another order: declare it with a map's transpose)" if same else ""
+        if array.size == prod(record.shape) and array.ndim != len(record.shape):
+            hint = " (as many elements: reshape it in the dump)"
         raise InputError(f"{who} must be {record.type}{hint}, but found {found}")
     if record.dtype == "float32":
         if array.dtype.newbyteorder("=") != np.float32:

@@ -153,7 +153,7 @@ def integers_behind(node: Node, floats: Array) -> Array | None:
     if not np.isfinite(steps).all() or np.abs(steps).max() >= 2.0**31:
         return None
     integers = from_float(np.rint(steps))
-    near = np.abs(steps - np.rint(steps)) < 1 / 64  # float32 holds a product to 24 bits
+    near = np.abs(steps - np.rint(steps)) < 1 / 8  # of a float32 near 2**20 steps an ulp is an eighth
     return integers if near.all() else None
 
 

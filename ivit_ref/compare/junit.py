@@ -8,18 +8,21 @@ from xml.etree import ElementTree as ET
 from ivit_ref.compare.report import Report
 
 
-def junit(reports: Sequence[Report]) -> bytes:
-    """One test suite for a case, one test for a tensor; what the backend did not give is skipped."""
+def junit(reports: Sequence[Report], explanation: str = "") -> bytes:
+    """One test suite for a case, one test for a tensor; what was not given or judged is skipped; then what explains it."""
     root = ET.Element("testsuites", name="ivit-ref compare")
     for report in reports:
-        counts = {"tests": len(report.rows), "failures": report.count("differs"), "skipped": report.count("not given")}
+        skipped = report.count("not given") + report.count("not judged")
+        counts = {"tests": len(report.rows), "failures": report.count("differs"), "skipped": skipped}
         suite = ET.SubElement(root, "testsuite", {"name": _text(report.case), **{k: str(v) for k, v in counts.items()}})
         for row in report.rows:
             test = ET.SubElement(suite, "testcase", classname=_text(f"{report.case} ({report.mode})"), name=_text(row.name))
             if row.verdict == "differs":
                 ET.SubElement(test, "failure", message=_text(str(row)))
-            elif row.verdict == "not given":
+            elif row.verdict != "equal":
                 ET.SubElement(test, "skipped")
+    if explanation and len(root):
+        ET.SubElement(root[-1], "system-out").text = "\n".join(map(_text, explanation.splitlines()))
     ET.indent(root)
     data: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return data + b"\n"

@@ -37,13 +37,17 @@ def _cases(reports: Sequence[Report], different: Sequence[Report]) -> Iterator[s
     equal = [r for r in reports if not r.first]
     if equal:
         tensors = sum(r.count("equal") for r in equal)
-        missing = sum(r.count("not given") for r in equal)
-        yield f"{len(equal)} of {len(reports)} cases equal: {tensors} tensors" + (f", {missing} not given" if missing else "")
+        rest = "".join(_missing(equal, verdict) for verdict in ("not given", "not judged"))
+        yield f"{len(equal)} of {len(reports)} cases equal: {tensors} tensors{rest}"
+
+
+def _missing(reports: Sequence[Report], verdict: str) -> str:
+    count = sum(r.count(verdict) for r in reports)
+    return f", {count} were {verdict}" if count else ""
 
 
 def _not_given(r: Report) -> str:
-    missing = r.count("not given")
-    return f", {r.count('equal')} are equal" + (f", {missing} were not given" if missing else "")
+    return f", {r.count('equal')} are equal" + "".join(_missing([r], verdict) for verdict in ("not given", "not judged"))
 
 
 def _tensors(r: Report) -> Iterator[str]:

@@ -48,7 +48,7 @@ def lint(cases: Iterable[Case]) -> Lint:
     mutants = tuple(score(vectors))
     findings += _unreached(vectors)
     findings += [
-        f"{m.op} ({m.profile or 'no profile'}): a vector must show {m.parameter} {m.value}, but found none"
+        f"{m.op} ({m.profile or 'no profile'}): a vector must show the mutant {m.parameter} {m.value}, but found none"
         for m in mutants
         if not m.killed and not m.reason
     ]

@@ -58,7 +58,7 @@ def suite_cases(op: str, profiles: Iterable[str], random: int, seed: int, *, dig
 def check_random(random: int, seed: int, who: str) -> None:
     """How many random vectors there may be, and from which seed."""
     for what, value, highest in (("random", random, MOST_RANDOM), ("seed", seed, 2**32 - 1)):
-        if not 0 <= value <= highest:
+        if type(value) is not int or not 0 <= value <= highest:
             raise InputError(f"{who}{what} must be from 0 to {highest}, but found {value}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ivit_ref.arrays import file_digest, is_file
@@ -28,7 +28,7 @@ def check_manifest(root: Path) -> int:
             path = inside(root, root / name)
         except FileError as error:
             raise FileError(f"{root / MANIFEST}: a file must be below its folder, but found {name[:80]!r}") from error
-        if not is_file(path):
+        if not is_file(path) or PurePosixPath(name).as_posix() != name or ".." in PurePosixPath(name).parts:
             raise FileError(f"{root / MANIFEST}: a file must be there, but there is no {name!r}")
         if path.stat().st_size != facts["bytes"]:
             raise FileError(f"{path}: must have {facts['bytes']} bytes, as the manifest says, but has {path.stat().st_size}")

@@ -192,7 +192,7 @@ def _named(reader: _Reader, case: Case, records: dict[str, TensorRecord], answer
     """The record of the tensor that comes now, when its type is right."""
     record = records.get(reader.next() or "")
     if record is None:
-        raise reader.error(f"a tensor of case {case.name} must be named")
+        raise reader.error(f"a tensor of case {case.name} must be named, such as {case.graph.outputs[0]!r}")
     if record.name in answers:
         raise reader.error("a tensor must be answered once")
     head = _head("tensor", record)

@@ -62,15 +62,30 @@ def find_cases(place: str | Path) -> list[Path]:
     place = Path(place)
     if is_file(place / CASE) or (is_file(place) and place.name.endswith(ON_DEMAND_FILE)):
         return [place]
-    is_folder = is_file(place, folder=True)
-    found = [p.parent for depth in ("*", "*/*") for p in place.glob(f"{depth}/{CASE}")] if is_folder else []
-    found += [p for depth in ("*", "*/*") for p in place.glob(f"{depth}{ON_DEMAND_FILE}")] if is_folder else []
-    found = sorted(p for p in found if not any(part.startswith(TEMPORARY) for part in p.relative_to(place).parts))
+    is_folder = is_file(place, folder=True) and str(place)
+    found = _below(place, 2) if is_folder else []
     for path in found:
         inside(place, path)
     if not found:
         what = "a folder without one" if is_folder else "none"
         raise FileError(f"{place}: must be a case, a suite or a tree of suites (see: ivit-ref golden make), but found {what}")
+    return found
+
+
+def _below(folder: Path, depth: int) -> list[Path]:
+    """The cases so many folders down; what cannot be looked into is no empty folder."""
+    found: list[Path] = []
+    try:
+        entries = sorted(p for p in folder.iterdir() if not p.name.startswith(TEMPORARY))
+        for path in entries:
+            if is_file(path / CASE) or path.name.endswith(ON_DEMAND_FILE):
+                found.append(path)
+            elif depth > 1 and path.is_dir():
+                found += _below(path, depth - 1)
+            elif path.is_dir():
+                any(path.iterdir())
+    except OSError as error:
+        raise FileError(f"{error.filename}: must be a folder that can be read, but it cannot: {error.strerror}") from error
     return found
 
 
@@ -175,6 +190,8 @@ def _check_case(case: Case, facts: Mapping[str, Any]) -> None:
     for flag in (*case.flags, *(flag for row in case.rows for flag in row.flags)):
         if flag not in NOTES:
             raise FileError(f"{who}: a flag must be one that is explained, but found {flag!r}")
+    if len(set(case.stacked)) < len(case.stacked):
+        raise FileError(f"{who}: a stacked input must be named once, but found {', '.join(case.stacked)}")
     for name in (*case.stacked, *(case.graph.outputs if case.stacked else ())):
         value = case.graph.values.get(name)
         if value is None or value.type.shape[:1] != (len(case.rows),):

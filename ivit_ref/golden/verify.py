@@ -28,7 +28,7 @@ def verify_tree(place: str | Path, done: Callable[[int], None] = lambda count: N
     for count, folder in enumerate(folders):
         tensors += verify_case(read_case(folder))
         done(count + 1)
-    suites = sorted({f.parent for f in folders if f != place and is_file(f.parent / SUITE)})
+    suites = sorted({f.parent for f in folders if f != place})
     vectors = sum(verify_suite(suite) for suite in suites)
     return {"cases": len(folders), "tensors": tensors, "suites": len(suites), "vectors": vectors, "files": files}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import filecmp
 import hashlib
 import json
-import shutil
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -33,12 +33,16 @@ ON_DEMAND_FILE = ".case.json"
 FROZEN = "goldens are frozen: what is there must be the same, or be removed first"
 
 TEMPORARY = ".ivit-ref-"
+NAME = r"[A-Za-z0-9][A-Za-z0-9_]{0,120}"
 LONGEST_LINE = 4096
 """Characters up to which a JSON list of plain values stays on one line."""
 
 
 def write_case(case: Case, suite: Path) -> Path:
     """Write the case into the folder of its suite: a folder, or a file if seed and digests are all that is kept."""
+    for name in (case.id, case.suite):
+        if not re.fullmatch(NAME, name):
+            raise FileError(f"{suite}: the name of a case must be letters, digits and underscores, but found {name!r}")
     files = case_files(case)
     if not is_stored(case):
         return _write_on_demand(suite / f"{case.id}{ON_DEMAND_FILE}", files[CASE])
@@ -50,12 +54,17 @@ def _write_on_demand(path: Path, data: bytes) -> Path:
         if path.read_bytes() != data:
             raise FileError(f"{path}: {FROZEN}, but found another")
         return path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"{path}: must be a place that can be written, but it cannot: {error.strerror}") from error
+    make_folder(path.parent)
     replace_file(path, lambda stream: stream.write(data))
     return path
+
+
+def make_folder(path: Path) -> None:
+    """The folder, and those above it, if they are not there."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"{path}: must be a place that can be written, but it cannot: {error.strerror}") from error
 
 
 def case_files(case: Case) -> dict[str, bytes]:
@@ -98,16 +107,14 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> Path:
     path = path.absolute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=TEMPORARY))
-        try:
-            fill(temporary)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=TEMPORARY, ignore_cleanup_errors=True) as temporary:
+            folder = Path(temporary) / path.name
+            folder.mkdir()
+            fill(folder)
             if path.exists():
-                _check_same(path, temporary)
+                _check_same(path, folder)
             else:
-                temporary.chmod(0o755)
-                temporary.rename(path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+                folder.rename(path)
     except OSError as error:
         raise FileError(f"{path}: must be a place that can be written, but it cannot: {error.strerror or error}") from error
     return path

@@ -60,7 +60,7 @@ def read(path: str | Path) -> ModelProto:
         raise FileError(f"{path}: must be an ONNX model, but there is {'a folder' if path.is_dir() else 'no such file'}")
     try:
         model = onnx.load(path, format="protobuf")
-    except (DecodeError, onnx.checker.ValidationError, OSError, ValueError, TypeError) as error:
+    except (DecodeError, onnx.checker.ValidationError, OSError, ValueError, TypeError, RuntimeError) as error:
         _refuse_checkpoint(path)
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FileError(f"{path}: must be an ONNX model, but it cannot be read: {reason}") from error

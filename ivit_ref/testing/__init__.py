@@ -29,6 +29,8 @@ def check_backend(function: Function, *, suite: str, profile: str | None = None,
     gives arrays by name: ``result``, in the dtype and shape that the graph declares. ``profile`` chooses one of the published
     versions; None is all of them. ``random`` vectors, made from ``seed``, come behind the directed ones.
     """
+    if not isinstance(suite, str) or not isinstance(profile, (str, type(None))):
+        raise InputError(f"check_backend: suite and profile must be names, but found {suite!r}, {profile!r}")
     if profile is not None and profile not in PROFILES:
         raise InputError(f"check_backend: the profile must be one of {', '.join(PROFILES)}, but found {profile!r}")
     lookup(suite, "check_backend: ")

@@ -310,9 +310,18 @@ def test_ops_prints_the_text_of_the_file(path: Path, capsys: Capture) -> None:
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     name = text.partition(":")[0]
     assert command("ops", name) == 0
-    assert capsys.readouterr().out == f"{text}\n"
+    said, _, called = capsys.readouterr().out.partition("\n\nFrom Python\n")
+    assert said == text
     assert command("ops", name, "--json") == 0
-    assert facts_of(capsys) == {"name": name, "text": text}
+    facts = facts_of(capsys)
+    assert (facts["name"], facts["text"]) == (name, text)
+    assert "".join(called.split()) == "".join(facts["function"].split())
+
+
+def test_ops_prints_the_function_with_what_its_attributes_may_be(capsys: Capture) -> None:
+    assert command("ops", "ReduceMean", "--json") == 0
+    wanted = "ivit_ref.ops.reduce_mean(x,*,axes=tupleofint,rounding='half_even'|'half_away'|'truncate')"
+    assert "".join(facts_of(capsys)["function"].split()) == wanted
 
 
 # --- convert

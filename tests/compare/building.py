@@ -134,7 +134,8 @@ def half_dropped(inputs: Mapping[str, Array], graph: Graph) -> dict[str, Array]:
 
 def infinite(inputs: Mapping[str, Array], graph: Graph) -> dict[str, Array]:
     """The real numbers at the end are infinite."""
-    return everything(inputs, graph, lambda name, y: y / np.float32(0) if y.dtype == np.float32 else y)
+    with np.errstate(all="ignore"):
+        return everything(inputs, graph, lambda name, y: y / np.float32(0) if y.dtype == np.float32 else y)
 
 
 def chatty(inputs: Mapping[str, Array], graph: Graph) -> dict[str, Array]:

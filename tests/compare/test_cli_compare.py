@@ -72,7 +72,7 @@ def test_an_equal_dump_is_status_0(tmp_path: Path, capsys: Capture) -> None:
 
 def test_a_partial_dump_that_is_equal_is_status_0(tmp_path: Path, capsys: Capture) -> None:
     assert command("compare", pair_case(), dump(tmp_path / "a.npz", block_out=RESULT)) == 0
-    assert capsys.readouterr() == ("1 of 1 cases equal: 1 tensors, 1 not given\n", "")
+    assert capsys.readouterr() == ("1 of 1 cases equal: 1 tensors, 1 were not given\n", "")
 
 
 def test_a_difference_is_status_1_and_told_at_length(tmp_path: Path, capsys: Capture) -> None:
@@ -236,7 +236,7 @@ DUMPS: dict[str, tuple[dict[str, Any], str]] = {
     "an extra tensor": ({"block_out": RESULT, "debug": X}, "but found 'debug'"),
     "a misnamed tensor": ({"block_outt": RESULT}, f"the nearest name is '{OUT}'"),
     "a transposed tensor": ({"block_out": RESULT.T}, "declare it with a map's transpose"),
-    "a flat tensor": ({"block_out": RESULT.ravel()}, "must be int8[2,4], but found int8[8]"),
+    "a flat tensor": ({"block_out": RESULT.ravel()}, "but found int8[8]"),
     "another sign": ({"block_out": RESULT.view(np.uint8)}, "but found uint8[2, 4]"),
     "truths": ({"block_out": RESULT > 0}, "but found bool[2, 4]"),
     "text": ({"block_out": RESULT.astype(str)}, "but found <U4[2, 4]"),
@@ -269,7 +269,7 @@ def test_a_map_is_for_a_dump(tmp_path: Path, capsys: Capture) -> None:
 def test_a_map_is_used(tmp_path: Path, capsys: Capture) -> None:
     layout = mapped(tmp_path / "m.json", tensors={FC: {"name": "ln", "transpose": [1, 0]}}, ignore=["debug"])
     assert command("compare", pair_case(), dump(tmp_path / "a.npz", ln=SUMS.T, debug=X), "--map", layout) == 0
-    assert capsys.readouterr().out == "1 of 1 cases equal: 1 tensors, 1 not given\n"
+    assert capsys.readouterr().out == "1 of 1 cases equal: 1 tensors, 1 were not given\n"
 
 
 def test_places_that_are_no_cases_are_refused(tmp_path: Path, capsys: Capture) -> None:

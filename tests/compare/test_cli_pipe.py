@@ -121,7 +121,7 @@ def in_a_row(mode: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_right_program_is_status_0() -> None:
     done = in_a_row("exact")
-    assert (done.returncode, done.stderr, done.stdout) == (0, "", "1 of 1 cases equal: 1 tensors, 1 not given\n")
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "1 of 1 cases equal: 1 tensors, 1 were not given\n")
 
 
 def test_one_wrong_integer_is_status_1_and_named() -> None:

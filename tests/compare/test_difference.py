@@ -293,6 +293,12 @@ def test_a_shape_of_the_same_lengths_hints_at_the_transpose() -> None:
     assert "must be int8[2,3,4] (the same lengths in another order: declare it with a map's transpose)" in message
 
 
-@pytest.mark.parametrize("shape", [(), (6,), (2, 3, 1), (1, 2, 3), (2, 4), (0, 3)])
+@pytest.mark.parametrize("shape", [(6,), (2, 3, 1), (1, 2, 3)])
+def test_as_many_elements_of_another_rank_are_refused_with_a_hint(shape: tuple[int, ...]) -> None:
+    said = refusal("int8", np.zeros(shape, np.int8), 2, 3)
+    assert said == f"w: tensor 't' must be int8[2,3] (as many elements: reshape it in the dump), but found int8{list(shape)}"
+
+
+@pytest.mark.parametrize("shape", [(), (2, 4), (0, 3)])
 def test_another_shape_is_refused_without_a_hint(shape: tuple[int, ...]) -> None:
     assert refusal("int8", np.zeros(shape, np.int8), 2, 3) == f"w: tensor 't' must be int8[2,3], but found int8{list(shape)}"

@@ -206,7 +206,10 @@ BAD_NPY = {
     "nothing": (b"", "must be"),
     "text": (b"1 2 3\n", "must be"),
     "half a header": (claiming((2, 4))[:40], "must be"),
-    "the wrong shape": (claiming((8,), bytes(8)), "must be int8[2,4], but found int8[8]"),
+    "the wrong shape": (
+        claiming((8,), bytes(8)),
+        "must be int8[2,4] (as many elements: reshape it",
+    ),
 }
 
 

@@ -230,3 +230,69 @@ def test_the_rounding_of_quantize(rule: str) -> None:
     a = {"scale": 0.5, "zero_point": 0, "dtype": "int8", "division": "direct"}
     got = [[rounded(Fraction(v) / Fraction(1, 2), rule) for v in x[0].tolist()]]
     assert (f"rounded by the rule {rule}",) in shown("Quantize", [x], a, got, "int8", None)
+
+
+def layer_norm(row: list[int], bias: list[int], variance: Any, square_root: Any) -> list[int]:
+    """One row, with another sum of squares and another root."""
+    y = [v - round(Fraction(sum(row), len(row))) for v in row]
+    factor = (2**31 - 1) // max(square_root(variance(sum(v * v for v in y))), 1)
+    return [(factor * v // 2 + b + 2**31) % 2**32 - 2**31 for v, b in zip(y, bias, strict=True)]
+
+
+def ten_steps(v: int) -> int:
+    return root(v, 2**16, 10)
+
+
+LAYER_NORMS: dict[str, tuple[Any, Any]] = {
+    "a variance divided by the length of the row": (lambda v: v // 16, ten_steps),
+    "a sum of squares in int32, which saturates": (lambda v: min(v, 2**31 - 1), ten_steps),
+    "a sum of squares in int32, which wraps": (lambda v: max((v + 2**31) % 2**32 - 2**31, 0), ten_steps),
+    "a square root rounded from a float": (lambda v: v, lambda v: round(v**0.5)),
+}
+
+
+@pytest.mark.parametrize("label", LAYER_NORMS)
+def test_the_variance_and_root_of_i_layer_norm(label: str) -> None:
+    x, bias = np.concatenate([numbers("int16", 5, 16), numbers("int16", 5, 16) // 4]), numbers("int8", 16).astype("int32")
+    got = [layer_norm(row, bias.tolist(), *LAYER_NORMS[label]) for row in x.tolist()]
+    assert (label,) in shown("ILayerNorm", [x, bias], QAT.i_layer_norm(), got, "int32")
+
+
+def test_a_layer_norm_along_another_axis() -> None:
+    x, bias = numbers("int16", 6, 9), numbers("int8", 9).astype("int32")
+    turned = ops.i_layer_norm(np.ascontiguousarray(x.T), np.zeros(6, "int32"), **QAT.i_layer_norm())
+    got = turned.T.astype(np.int64) + bias
+    assert ("along axis 0 instead of the last",) in shown("ILayerNorm", [x, bias], QAT.i_layer_norm(), got, "int32")
+
+
+def gelu(row: list[int], maximum: int, a: dict[str, Any]) -> list[int]:
+    e, e_m = [e_of(v - maximum, a) for v in row], e_of(-maximum, a)
+    return [v * quotient(u, u + e_m, a, "floor") for v, u in zip(row, e, strict=True)]
+
+
+@pytest.mark.parametrize("label", ["the maximum of the whole tensor", "a maximum that begins at 0"])
+def test_the_maximum_of_shift_gelu(label: str) -> None:
+    x, a = numbers("int8", 6, 9), QAT.shift_gelu(S)
+    x[2:4] = -np.abs(x[2:4] // 2) - 1
+    whole = int(x.max())
+    got = [gelu(row, whole if "tensor" in label else max(0, *row), a) for row in x.tolist()]
+    assert (label,) in shown("ShiftGELU", [x], a, got, "int32")
+
+
+def test_a_result_that_is_stored_in_a_byte() -> None:
+    x, a = numbers("int8", 4, 9), QAT.shift_gelu(S)
+    got = ops.shift_gelu(x, **a).astype(np.int8)
+    assert ("a result of 8 bits, which wraps",) in shown("ShiftGELU", [x], a, got, "int32")
+
+
+def test_a_quotient_by_0_that_is_0() -> None:
+    x = np.array([[127, -128, 5, 9, -60]] * 2, "int8")
+    a = {**QAT.shift_gelu(0.25), "clamp": False}
+    golden = QAT.shift_gelu(0.25)
+    got = []
+    for row in x.tolist():
+        e, e_m = [e_of(v - max(row), a) for v in row], e_of(-max(row), a)
+        got.append([v * (quotient(u, u + e_m, a, "floor") if u + e_m else 0) for v, u in zip(row, e, strict=True)])
+    labels = shown("ShiftGELU", [x], golden, got, "int32", 0.25)
+    assert ("no clamp", "0 where a denominator is 0") in labels
+    assert ("no clamp", "truncate in the last shift") not in labels

@@ -61,7 +61,7 @@ def test_a_field_that_occurs_twice_is_refused(field: str, case: Path, capsys: Ca
 
 def test_a_file_of_100_mb_is_not_even_read(case: Path, capsys: Capture) -> None:
     os.truncate(case / "case.json", 100 * 2**20)
-    refused(case, capsys, "case.json", str(2**26), str(100 * 2**20))
+    refused(case, capsys, "case.json", str(2**24), str(100 * 2**20))
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "tensors.npz"])

@@ -249,7 +249,7 @@ def test_wrong_use_of_make_is_one_line_and_nothing_is_written(wrong: str, tmp_pa
 def test_make_says_what_it_made(tmp_path: Path, capsys: Capture) -> None:
     options = tiny_files(tmp_path)
     assert command("golden", "make", tmp_path / "tree", *options) == 0
-    assert capsys.readouterr() == (f"1 cases in 1 suites: {tmp_path / 'tree'}\n", "")
+    assert capsys.readouterr() == (f"1 case in 1 suite, computed twice: {tmp_path / 'tree'}\n", "")
     assert command("golden", "make", tmp_path / "tree", *options, "--name", "again", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"out": str(tmp_path / "tree"), "cases": 1, "suites": {"models": 1}}
     assert sorted(p.parent.name for p in tmp_path.rglob("case.json")) == ["test_again_qat", "test_tiny_qat"]

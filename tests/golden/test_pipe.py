@@ -195,7 +195,7 @@ RIGHT = ["case Clip/test_made", "tensor y int8 2 2 2", "01 ff", "03 03", "end"]
     [
         (0, "case Clip/another", "line 1: next there must be 'case Clip/test_made', but found 'Clip/another'"),
         (0, "tensor y", "line 1: next there must be 'case Clip/test_made', but found 'tensor'"),
-        (1, "tensor z int8 2 2 2", "line 2: a tensor of case Clip/test_made must be named, but found 'z'"),
+        (1, "tensor z int8 2 2 2", "line 2: a tensor of case Clip/test_made must be named, such as 'y', but found 'z'"),
         (1, "tensor y int16 2 2 2", "line 2: a tensor of this name must begin with 'tensor y int8 2 2 2', but found 'int16'"),
         (1, "tensor y int8 1 4", "line 2: a tensor of this name must begin with 'tensor y int8 2 2 2', but found '1'"),
         (1, "tensor y int8 2 2 3", "line 2: a tensor of this name must begin with 'tensor y int8 2 2 2', but found '3'"),

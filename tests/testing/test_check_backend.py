@@ -204,7 +204,7 @@ def test_what_no_setting_explains_is_said() -> None:
 
 def test_a_backend_that_takes_inputs_alone_is_explained_by_what_it_gave() -> None:
     message = mismatch(lambda inputs: {"result": inputs["x"] * 0}, suite="Rescale")
-    assert "Rescale (Rescale/test_channels_int32): no setting" in message
+    assert "Rescale (Rescale/test_channels_int32 and 1 more): no setting" in message
 
 
 # --- Answers that are none
@@ -286,7 +286,7 @@ def test_an_error_of_the_family_comes_through_as_it_is() -> None:
 
 
 def test_a_function_without_a_signature_is_called_or_refused() -> None:
-    with pytest.raises(IvitError, match="backend max .*must answer"):
+    with pytest.raises(IvitError, match=r"backend max .*must answer"):
         check_backend(max, suite="Shiftmax")  # as with functions of extension modules, inspect finds no signature
 
 

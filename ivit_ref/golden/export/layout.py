@@ -11,7 +11,7 @@ from ivit_ref.golden.case import Case, TensorRecord
 from ivit_ref.golden.names import file_names
 from ivit_ref.golden.words import SIGNED
 from ivit_ref.golden.write import PROGRAM, to_json
-from ivit_ref.ir import Array
+from ivit_ref.ir import Array, Node
 
 LAYOUT = "layout.json"
 ORDER = "row-major, last axis fastest"
@@ -45,7 +45,14 @@ def _provenance(case: Case) -> dict[str, Any]:
         "overflow": "wrap",
         "inputs": [value.name for value in case.graph.inputs],
         "outputs": list(case.graph.outputs),
+        "nodes": [_node(node) for node in case.graph.nodes],
     }
+
+
+def _node(node: Node) -> dict[str, Any]:
+    attributes = {key: list(v) if isinstance(v, tuple) else v for key, v in node.attributes.items()}
+    output = node.output.name
+    return {"name": node.name, "op": node.op, "inputs": list(node.inputs), "output": output, "attributes": attributes}
 
 
 def _described(case: Case, record: TensorRecord, file: str, bits: int) -> dict[str, Any]:

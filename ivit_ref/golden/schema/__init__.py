@@ -16,8 +16,8 @@ from typing import Any
 from ivit_ref.arrays import existing, telling
 from ivit_ref.errors import FileError
 
-LARGEST = 2**26
-"""Bytes that a JSON file may have: 64 MiB."""
+LARGEST = 2**24
+"""Bytes that a JSON file may have: 16 MiB."""
 
 VERSION = 1
 """Of all three formats; a reader takes exactly this one."""
@@ -50,6 +50,7 @@ def read_json(path: str | Path, name: str) -> dict[str, Any]:
         raise FileError(f"{path}: must have at most {LARGEST} bytes, but has {size}")
     with telling(path, "a JSON file"):
         document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse, object_pairs_hook=_unique)
+        json.dumps(document, ensure_ascii=False).encode()  # refuses half of a surrogate pair, which cannot be printed
     check(document, name, str(path))
     checked: dict[str, Any] = document
     return checked
