@@ -1,0 +1,1 @@
+BresultJ(LNNPPRRT`bbddffhdffhhjkl„††ˆˆŠŠŒÈÊÊÌÌÎÏĞ
