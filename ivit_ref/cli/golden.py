@@ -95,8 +95,6 @@ def _check(args: argparse.Namespace) -> int:
         raise InputError("golden check: must read answers from a pipe (see: ivit-ref golden feed), but stdin is none")
     with os.fdopen(sys.stdin.fileno(), encoding="utf-8", errors="replace", closefd=False) as stream:
         lines = iter(lambda: stream.readline(LONGEST_LINE + 1), "")  # no more than what is then refused
-        answers = [
-            (case, compare(case, actual, "stdin"), actual)
-            for case, actual in read_answers(lines, read_cases(args.place, args.profile))
-        ]
-    return conclude(args, [(case, report_, actual, "stdin") for case, report_, actual in answers], None)
+        cases = read_cases(args.place, args.profile)
+        compared = [(c, compare(c, actual, "stdin"), actual, "stdin") for c, actual in read_answers(lines, cases)]
+    return conclude(args, compared, None)

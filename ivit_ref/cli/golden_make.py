@@ -10,7 +10,7 @@ from typing import Any
 
 from ivit_ref.arrays import is_file, read_npz
 from ivit_ref.batches import image_input
-from ivit_ref.cli.common import Progress, add_import, add_json, counted, load_graph, named_inputs, report
+from ivit_ref.cli.common import Progress, add_import, add_json, choices_of, counted, load_graph, named_inputs, report
 from ivit_ref.errors import FileError, InputError
 from ivit_ref.golden.case import Case, evaluated
 from ivit_ref.golden.directed import refusals
@@ -30,8 +30,6 @@ from ivit_ref.registry import REGISTRY
 RANDOM_ROWS = 24
 FOR_BOTH = ("tensors", "count")
 """Options for --graph and for --model."""
-FLAGS = {"saturated": "saturation", "clamped": "clamp", "wrapped": "overflow", "not_converged": "not-converged"}
-"""The flag of a model's case for each kind of event that its run has."""
 
 
 def register(commands: Any) -> None:
@@ -43,11 +41,17 @@ def register(commands: Any) -> None:
     what = "the profiles of suites, default all; or the profiles that a graph is rewritten in, default its own"
     parser.add_argument("--profile", nargs="+", choices=list(PROFILES), metavar="NAME", help=what)
     what = f"random vectors behind the directed ones, for each operator and profile; default: {RANDOM_ROWS}"
-    parser.add_argument("--random", type=int, default=RANDOM_ROWS, metavar="N", help=what)
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of random vectors, weights and images; default: 0")
+    parser.add_argument("--random", type=int, metavar="N", help=what)
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="of random vectors, or of a model's weights and images; default: 0"
+    )
     parser.add_argument("--digests", action="store_true", help="of random vectors and of --model keep seed and digests alone")
     parser.add_argument("--graph", metavar="FILE.onnx", help="a case of a whole graph")
-    parser.add_argument("--model", metavar="NAME", help="a case of a published model with random weights, on random images")
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="a case of a published model with random weights, on random images; default profile: qat",
+    )
     parser.add_argument("--images", metavar="FILE.npz", help="with --graph: an array 'images'")
     parser.add_argument("--input", action="append", metavar="NAME=FILE.npy", help="with --graph: an input; may be repeated")
     parser.add_argument(
@@ -96,6 +100,14 @@ def _check(args: argparse.Namespace) -> None:
     if args.graph and bool(args.images) == bool(args.input):
         found = "both" if args.images else "neither"
         raise InputError(f"--graph: must come with --images or --input, but found {found}")
+    if args.graph is not None and (args.random, args.seed) != (None, None):
+        raise InputError("--random and --seed: are for what is made up, but --graph is given")
+    if args.model is not None and args.random is not None:
+        raise InputError("--random: is for suites, but --model is given")
+    if args.graph is None and (args.dims or choices_of(args)):
+        raise InputError("--dims, --softmax, --gelu and --layernorm: are for --graph, but there is none")
+    args.random = RANDOM_ROWS if args.random is None else args.random
+    args.seed = args.seed or 0
     check_random(args.random, args.seed, "--")
     if args.count is not None and args.count < 1:
         raise InputError(f"--count: must be at least 1, but found {args.count}")
@@ -162,6 +174,8 @@ def _graph_cases(args: argparse.Namespace) -> Iterator[Case]:
 def _given(args: argparse.Namespace, graph: Graph) -> tuple[Graph, dict[str, Array]]:
     """The graph with its dimensions bound, and what goes in: the first images, or arrays by name."""
     if args.input:
+        if args.count is not None:
+            raise InputError("--count: is for --images, but --input is given")
         inputs = named_inputs(args.input)
     else:
         length = graph.inputs[0].type.shape[0] if graph.inputs[0].type.shape else 1
@@ -176,7 +190,6 @@ def _given(args: argparse.Namespace, graph: Graph) -> tuple[Graph, dict[str, Arr
 def _case(
     graph: Graph, inputs: Mapping[str, Array], recipe: Mapping[str, Any], id_: str, comment: str, tensors: str | None
 ) -> Case:
-    _, events = evaluated(graph, inputs)
     return made_case(
         graph,
         inputs,
@@ -185,6 +198,5 @@ def _case(
         id=id_,
         suite=MODELS,
         comment=comment,
-        flags=tuple(sorted({FLAGS[event.kind] for event in events})),
         profile=graph.metadata.get("profile", ""),
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ivit_ref.arrays import unequal
 from ivit_ref.compare.settings import ROW_OPERATORS, Setting, Site, departed, profiles, resolved, singles
 from ivit_ref.compare.variants import answer
 from ivit_ref.golden.group import Row
@@ -51,7 +52,7 @@ class Evidence:
     def shows(self, settings: Settings) -> bool:
         """Whether these settings give what the backend gave."""
         given = self.answer(settings)
-        return given is not None and given.shape == self.got.shape and bool((given == self.got).all())
+        return given is not None and given.shape == self.got.shape and not unequal(given, self.got).any()
 
 
 def evidence(graph: Graph, node: Node, arrays: Sequence[Array], got: Array, place: str = "", rows: Rows = ()) -> Evidence:

@@ -23,6 +23,9 @@ from ivit_ref.ir import Array, Node
 from ivit_ref.part import part
 from ivit_ref.profiles import PROFILES
 
+MOST_UNEXPLAINED = 3
+"""Nodes of one operator for which all settings are tried in vain."""
+
 Compared = tuple[Case, Report, Mapping[str, Array], str]
 """A case, its report, what the backend gave, and where that came from."""
 
@@ -88,31 +91,36 @@ def whole_profiles(case: Case, actual: Mapping[str, Array], source: str) -> Find
             values, _ = evaluated(rewritten, case.inputs)
         except IvitError:
             continue
-        if rewritten.nodes != case.graph.nodes and all(np.array_equal(values[name], array) for name, array in got.items()):
+        if rewritten.nodes != case.graph.nodes and all(not unequal(_wide(values[name]), a).any() for name, a in got.items()):
             settings.append((f"profile {profile}",))
     return Finding(EVERY, (case.name,), tuple(settings)) if settings else None
+
+
+def _wide(array: Array) -> Array:
+    return array if array.dtype == np.float32 else widen(array)
 
 
 def explained(found: Sequence[Evidence], done: Callable[[int], None] = lambda count: None) -> list[Finding]:
     """The evidence, operator by operator in the order of the graph, each with what explains it."""
     findings = []
     for op in dict.fromkeys(e.site.op for e in found):
-        rest = [e for e in found if e.site.op == op]
-        while rest:
+        rest, unexplained = [e for e in found if e.site.op == op], 0
+        while rest and unexplained < MOST_UNEXPLAINED:
             finding, rest = _finding(op, rest, done)
             findings.append(finding)
+            unexplained += not finding.settings
+        if rest:
+            findings.append(Finding(op, tuple(e.node for e in rest), (), ("not looked into, since the others were in vain",)))
     return findings
 
 
 def _finding(op: str, found: list[Evidence], done: Callable[[int], None]) -> tuple[Finding, list[Evidence]]:
-    """What explains all of it, or else the first node and those that the same explains; and the rest.
-
-    Where nothing explains the first one, what is known of it is said for all.
-    """
+    """What explains all of it, or else the first node and those that the same explains; and the rest."""
     together, first = explain(found, done)
-    if together or not first:
-        said = () if together else tuple(known(found[0]))
-        return Finding(op, tuple(e.node for e in found), tuple(together), said), []
+    if together:
+        return Finding(op, tuple(e.node for e in found), tuple(together)), []
+    if not first:
+        return Finding(op, (found[0].node,), (), tuple(known(found[0]))), found[1:]
     best = max(first, key=lambda names: sum(e.shows(resolved(e.site, names)) for e in found))
     alike = [e for e in found if e is found[0] or e.shows(resolved(e.site, best))]
     settings = [names for names in first if all(e.shows(resolved(e.site, names)) for e in alike)]
@@ -134,32 +142,29 @@ def explained_before(
     if node.op == "Dequantize":
         integers = integers_behind(node, wanted)
         if integers is None or not unequal(integers, widen(case.tensors[node.inputs[0]])).any():
-            said = "no float is an integer of its scale" if integers is None else "its integers are right: the floats are not"
+            said = "a float is no integer of its scale" if integers is None else "its integers are right: the floats are not"
             return Finding(node.op, (node.name,), (), (said,))
         target, wanted = node.inputs[0], integers
     region = Region(case, {target: wanted}, set(actual))
     settings = explain_region(region, done)
     everything = Region(case, got | {target: wanted}, ()) if settings else region
-    settings = [labels for labels in settings if everything.shows(labels)] or settings
-    told = tuple(tuple(f"{op}: {label}" for op, label in labels) for labels in settings)
-    return Finding(row.op, tuple(n.name for n in region.graph.nodes), told, before=True)
+    told = [tuple(f"{op}: {label}" for op, label in labels) for labels in settings]
+    held = [names for names, labels in zip(told, settings, strict=True) if everything.shows(labels)]
+    refuted = [f"{' and '.join(names)} gives this tensor, but not all others that are given" for names in told[:1]]
+    nodes = tuple(n.name for n in region.graph.nodes)
+    return Finding(row.op, nodes, tuple(held), () if held else tuple(refuted), before=True)
 
 
 def integers_behind(node: Node, floats: Array) -> Array | None:
     """The integers that a Dequantize gives these floats for; None where none does."""
     a = dict(node.attributes)
-    scale = np.array(a["scale"], np.float64)
-    steps = floats / (along_floats(scale, int(str(a["axis"])), floats.ndim)) + float(str(a["zero_point"]))
+    scale = np.array(a["scale"], np.float64).reshape([-1] + [1] * (floats.ndim - int(str(a["axis"])) - 1))
+    steps = np.asarray(floats, np.float64) / scale + int(str(a["zero_point"]))
     if not np.isfinite(steps).all() or np.abs(steps).max() >= 2.0**31:
         return None
     integers = from_float(np.rint(steps))
     near = np.abs(steps - np.rint(steps)) < 1 / 8  # of a float32 near 2**20 steps an ulp is an eighth
     return integers if near.all() else None
-
-
-def along_floats(numbers: Array, axis: int, rank: int) -> Array:
-    """One number, or one for each index of an axis, in the shape that broadcasts."""
-    return numbers.reshape([-1] + [1] * (rank - axis - 1)) if numbers.size > 1 else numbers.reshape(())
 
 
 def conclusions(
@@ -182,7 +187,7 @@ def conclusions(
             findings.append(whole)
         if not whole or len({e.site.op for e in some}) == 1:
             found += some
-        if not some and not whole and not any(f.before for f in findings):  # one search of that kind takes its time
+        if not some and not whole and actual and not any(f.before for f in findings):  # one search of that kind takes its time
             findings += filter(None, [explained_before(case, report, actual, source, done)])
     return [*findings, *explained(found, done)]
 

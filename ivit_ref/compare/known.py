@@ -15,6 +15,8 @@ from ivit_ref.ir import Array
 from ivit_ref.ops.requantize import along
 
 SHOWN_ROWS = 4
+COVERAGE = "coverage"
+"""The kind of a flag that hunts nothing in particular."""
 
 
 def known(found: Evidence) -> list[str]:
@@ -86,7 +88,8 @@ def _rows_said(found: Evidence, wrong: Mask) -> Iterator[str]:
         shown = "; ".join(dict.fromkeys(row.comment for row in rows[:SHOWN_ROWS]))
         yield f"differs only in rows such as: {shown}"
     for flag in sorted(set.intersection(*(set(row.flags) for row in rows)) - right):
-        yield f"{flag}: {NOTES[flag].effect}"
+        if NOTES[flag].kind != COVERAGE:
+            yield f"differs only in rows of the flag {flag}, which hunts this: {NOTES[flag].effect}"
 
 
 def _nearest(found: Evidence, differing: int) -> Iterator[str]:

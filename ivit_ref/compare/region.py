@@ -33,9 +33,8 @@ class Region:
     def __init__(self, case: Case, got: Mapping[str, Array], given: Collection[str]) -> None:
         self.got = got
         self.graph: Graph = part(case.graph, nodes_before(case.graph, got, given), "region")
-        self.given = {v.name: case.tensors[v.name] for v in self.graph.inputs}
-        self.given |= {c.value.name: c.data for c in self.graph.constants}
-        self.values = dict(self.given)
+        self.values = {v.name: case.tensors[v.name] for v in self.graph.inputs}
+        self.values |= {c.value.name: c.data for c in self.graph.constants}
         self._resolved: dict[tuple[str, tuple[str, ...]], Settings] = {}
         for node in self.graph.nodes:
             self.values[node.output.name] = answer_of(node, [self.values[name] for name in node.inputs])
@@ -72,7 +71,7 @@ class Region:
                 result = self._result(node, values, settings)
                 if result is None:
                     return False
-                if not np.array_equal(result, values[node.output.name]):
+                if unequal(result, values[node.output.name]).any():
                     changed.add(node.output.name)
                     values[node.output.name] = result
         return bool(changed) and all(_same(values[name], got) for name, got in self.got.items())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from ivit_ref.compare.backend import Backend
-from ivit_ref.compare.difference import Difference, difference, integers_of
+from ivit_ref.compare.difference import Difference, Verdict, difference, integers_of
 from ivit_ref.errors import InputError, IvitError
 from ivit_ref.events import Context
 from ivit_ref.golden.case import Case
@@ -34,7 +34,7 @@ class Report:
         """The first divergent tensor."""
         return next((row for row in self.rows if row.verdict == "differs"), None)
 
-    def count(self, verdict: str) -> int:
+    def count(self, verdict: Verdict) -> int:
         """How many tensors have that verdict."""
         return sum(row.verdict == verdict for row in self.rows)
 
@@ -120,8 +120,3 @@ def fed_by(case: Case, node: Node, actual: Mapping[str, Array], source: str) -> 
                 return None
             fed.append(narrow(array, record.dtype) if record.dtype in BOUNDS else array)
     return fed
-
-
-def differing(reports: list[Report]) -> Iterator[Report]:
-    """The reports in which a tensor differs."""
-    return (report for report in reports if report.first is not None)

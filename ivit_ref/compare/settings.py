@@ -86,9 +86,10 @@ def singles(site: Site) -> Iterator[Setting]:
     for name, hint in hints.items():
         yield from _of_attribute(site, name, hint)
     if site.op in (*BY_ROWS, "Quantize"):
-        usual = site.attributes.get("halving", "half_even" if site.op == "Quantize" else "floor")
+        usual = "half_even" if site.op == "Quantize" else "floor"
         what = "rounded by the rule {}" if site.op == "Quantize" else "{} in the last shift"
-        yield from (Setting("last", what.format(r), choices={"last": r}) for r in ROUNDINGS if r != usual)
+        named = ("floor", "truncate") if "halving" in site.attributes else (usual,)  # these are its attribute
+        yield from (Setting("last", what.format(r), choices={"last": r}) for r in ROUNDINGS if r not in named)
     if site.op in ORDERS:
         yield from _of_order(site)
     yield from _of_rows(site)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ivit_ref.compare.difference import Difference
+from ivit_ref.compare.difference import Difference, Verdict
 from ivit_ref.compare.findings import Finding
 from ivit_ref.compare.report import Report
 
@@ -19,7 +19,7 @@ def text(reports: Sequence[Report], findings: Sequence[Finding], *, brief: bool)
     lines = [] if brief else [*_cases(reports, different)]
     if different and not brief:
         lines += ["", *_tensors(different[0])]
-    elif different and different[0].first:
+    elif different:
         lines.append(f"{different[0].case}: first divergent tensor: {different[0].first}")
     elif brief:
         lines.append("equal: there is nothing to explain")
@@ -34,20 +34,23 @@ def _cases(reports: Sequence[Report], different: Sequence[Report]) -> Iterator[s
         yield f"{r.case}: {r.count('differs')} of {len(r.rows)} tensors differ{_not_given(r)}"
     if len(different) > SHOWN_CASES:
         yield f"and {len(different) - SHOWN_CASES} more cases (see: the report as JSON)"
-    equal = [r for r in reports if not r.first]
+    equal = [r for r in reports if not r.first and r.count("equal")]
+    silent = len(reports) - len(different) - len(equal)
+    if silent:
+        yield f"{silent} of {len(reports)} cases were not answered"
     if equal:
         tensors = sum(r.count("equal") for r in equal)
-        rest = "".join(_missing(equal, verdict) for verdict in ("not given", "not judged"))
+        rest = _missing(equal, "not given") + _missing(equal, "not judged")
         yield f"{len(equal)} of {len(reports)} cases equal: {tensors} tensors{rest}"
 
 
-def _missing(reports: Sequence[Report], verdict: str) -> str:
+def _missing(reports: Sequence[Report], verdict: Verdict) -> str:
     count = sum(r.count(verdict) for r in reports)
     return f", {count} were {verdict}" if count else ""
 
 
 def _not_given(r: Report) -> str:
-    return f", {r.count('equal')} are equal" + "".join(_missing([r], verdict) for verdict in ("not given", "not judged"))
+    return f", {r.count('equal')} are equal" + _missing([r], "not given") + _missing([r], "not judged")
 
 
 def _tensors(r: Report) -> Iterator[str]:
@@ -95,5 +98,6 @@ def _finding(finding: Finding) -> Iterator[str]:
         if len(finding.settings) > len(shown):
             yield f"  or {len(finding.settings) - len(shown)} other settings (see: the report as JSON)"
     else:
-        yield f"{where}: no setting of one or two parameters explains it" + (". Known:" if finding.known else "")
+        behind = ". Of the first is known:" if finding.known else ""
+        yield f"{where}: no setting that was tried explains it{behind}"
         yield from (f"  {sentence}" for sentence in finding.known)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ivit_ref.arrays import LazyArrays, digest
+from ivit_ref.arrays import digest
 from ivit_ref.errors import FileError
 from ivit_ref.events import Event, EventLog
 from ivit_ref.golden.group import Row
@@ -147,10 +147,3 @@ def document(case: Case, program: str, model: Mapping[str, Any] | None) -> dict[
         "tensors": [record.facts() for record in case.records],
         "events": [{**vars(event), "index": list(event.index)} for event in case.events],
     }
-
-
-class Memory(LazyArrays):
-    """Tensors that are there already."""
-
-    def __init__(self, values: Mapping[str, Array]) -> None:
-        super().__init__(values, values.__getitem__)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ivit_ref.events import Context, Event
 from ivit_ref.golden.mutation import Vectors
-from ivit_ref.integers import BOUNDS, Wide, widen
+from ivit_ref.integers import BOUNDS, Wide, widen, wrap
 from ivit_ref.ir import Array
 from ivit_ref.ops.i_layer_norm import NUMERATOR, deviation
 from ivit_ref.ops.int_sqrt import square_root
@@ -94,14 +94,14 @@ def _branches(arrays: tuple[Array, ...], a: Mapping[str, Any]) -> Quotients:
 def _means(arrays: tuple[Array, ...], a: Mapping[str, Any]) -> Quotients:
     x = widen(arrays[0])
     s = x.sum(axis=a.get("axes", -1), keepdims=True)
-    yield s, np.full_like(s, x.size // s.size)
+    yield wrap(s, f"int{a.get('mean_bits', 64)}"), np.full_like(s, x.size // s.size)
 
 
 def _halves(arrays: tuple[Array, ...], a: Mapping[str, Any]) -> Quotients:
     y = deviation(widen(arrays[0]), Context("wrap"), a["mean_rounding"], a["mean_bits"])
-    v = (y * y).sum(axis=-1, keepdims=True)
+    v = wrap((y * y).sum(axis=-1, keepdims=True), "uint32" if a["variance_bits"] == 32 else "int64")
     k = square_root(v, Context("wrap"), "root", start=a["sqrt_start"], steps=a["sqrt_steps"])
-    product = y * (NUMERATOR // np.maximum(k, 1))
+    product = wrap(y * (NUMERATOR // np.maximum(k, 1)), f"int{a['product_bits']}")
     yield product, np.full_like(product, 2)
 
 

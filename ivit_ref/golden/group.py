@@ -36,6 +36,16 @@ class Group:
     stacked: tuple[str, ...] = ()
     quants: Mapping[str, Quant] = field(default_factory=dict)
 
+    @property
+    def case_id(self) -> str:
+        """The name of its case."""
+        return "_".join(filter(None, ("test", self.profile, self.name)))
+
+
+def flags_of(group: Group) -> tuple[str, ...]:
+    """All flags of its rows."""
+    return tuple(sorted({flag for row in group.rows for flag in row.flags}))
+
 
 @dataclass(frozen=True)
 class Refusal:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import Any
 
 from ivit_ref.errors import InputError
-from ivit_ref.golden.case import MODEL, ON_DEMAND, TENSORS, Case, Memory, Role, evaluated, recorded
+from ivit_ref.golden.case import MODEL, ON_DEMAND, TENSORS, Case, Role, evaluated, recorded
 from ivit_ref.golden.directed import groups, profiled
-from ivit_ref.golden.group import Group
+from ivit_ref.golden.directed.making import OF_EVENTS
+from ivit_ref.golden.group import Group, flags_of
 from ivit_ref.golden.random_groups import random_groups
 from ivit_ref.golden.recipe import node_graph
 from ivit_ref.golden.second import confirm
 from ivit_ref.ir import Array, Graph
 
-MOST_RANDOM = 10**6
+MOST_RANDOM = 10**5
 
 MODELS = "models"
 """The suite of cases that are whole models or parts of one."""
@@ -24,15 +26,13 @@ MODELS = "models"
 def group_case(group: Group, generator: Mapping[str, Any], *, digests: bool = False) -> Case:
     """The case of a group of vectors."""
     graph, inputs = node_graph(group)
-    flags = tuple(sorted({flag for row in group.rows for flag in row.flags}))
-    names = [group.profile, group.name] if group.profile else [group.name]
     return made_case(
         graph,
         inputs,
-        id="test_" + "_".join(names),
+        id=group.case_id,
         suite=group.op,
         comment=group.comment,
-        flags=flags,
+        flags=flags_of(group),
         profile=group.profile,
         generator=generator,
         tensors=None if digests else "all",
@@ -65,8 +65,12 @@ def check_random(random: int, seed: int, who: str) -> None:
 def made_case(
     graph: Graph, inputs: Mapping[str, Array], *, generator: Mapping[str, Any], tensors: str | None = "all", **facts: Any
 ) -> Case:
-    """A confirmed case. ``tensors``: all, outputs, a pattern of names; None keeps digests alone."""
+    """A confirmed case, whose flags are those of its events unless given.
+
+    ``tensors``: all, outputs, a pattern of names; None keeps digests alone.
+    """
     values, events = evaluated(graph, inputs)
+    facts.setdefault("flags", tuple(sorted({OF_EVENTS[event.kind] for event in events})))
     by = confirm(graph, values)
 
     def where(name: str, role: Role) -> str:
@@ -85,7 +89,7 @@ def made_case(
         graph=graph,
         records=records,
         events=events,
-        tensors=Memory(values),
+        tensors=MappingProxyType(values),
         **facts,
     )
 

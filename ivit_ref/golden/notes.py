@@ -34,7 +34,7 @@ NOTES: Mapping[str, Note] = {
     ),
     "clamp": Note(
         "range",
-        "An exponent is cut off at -n*i0, or a sum at 2**31 - 1.",
+        "A value is cut off inside the operator: an exponent at -n*i0, a sum of exponentials at 2**31 - 1.",
         "Without the clamp, the tail decays to 0 where the released codes keep i0; with another n, the "
         "tail has another level: for Shiftmax PyTorch has 15 and TVM 16.",
     ),
@@ -105,19 +105,19 @@ NOTES: Mapping[str, Note] = {
     # The shape of a row.
     "all-equal": Note(
         "degenerate",
-        "All numbers of the row are equal: the largest sum of exponentials that its length allows.",
+        "All numbers of the row are equal: of a softmax the largest sum that its length allows, of a norm a variance of 0.",
         "A sum that is too narrow wraps; with 197 equal logits the deployment answers -1, or 68, for each.",
     ),
     "one-hot": Note(
         "degenerate",
-        "One number takes all: the quotient is the largest there is.",
+        "One number takes all: of a softmax the largest quotient there is.",
         "A quotient of exactly 2**(out_bits - 1) wraps to the smallest number, where it must saturate. And the number of bits "
         "shows: the deployment always answers 127, PyTorch 32767, at a scale of its own each (issues 6 and 12).",
     ),
     "two-maxima": Note("degenerate", "The largest number comes twice.", "A mask of the maximum loses one: half the result."),
     "all-negative": Note(
         "sign",
-        "All numbers of the row are negative, so that ShiftGELU asks for the exponential of a positive number.",
+        "All numbers of the row are negative: ShiftGELU then asks for the exponential of a positive number.",
         "A negative quotient and a shift by more than n: truncation, an undefined shift, or a maximum that begins at 0.",
     ),
     "zero-variance": Note(

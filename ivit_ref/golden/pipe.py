@@ -2,53 +2,8 @@
 
 ``ivit-ref golden feed CASES | ./dut | ivit-ref golden check CASES``
 
-Everything is words between white space. What the program reads, one case after the other::
-
-    case Shiftmax/test_tvm_s0_05_int8
-    op Shiftmax
-    int i0 21
-    ints axes 2 1 3
-    float alpha 3e000000
-    floats scale 2 3f800000 3f000000
-    text half keep
-    tensor x int8 2 2 3
-    7f 64 00
-    80 ff 05
-    want result int8 2 2 3
-    end
-
-=============================================  =====================================================================
-``case NAME``                                  begins a case
-``op OPERATOR``                                the graph is one node of this operator; its attributes follow
-``graph NAME``                                 the graph has more nodes; the program knows it by its name, in which a
-                                               character outside ``[A-Za-z0-9._-]`` is percent-encoded
-``int NAME VALUE``                             an attribute: a decimal number of at most 64 bits; a truth is 0 or 1
-``ints NAME COUNT VALUE...``                   a list of them
-``float NAME BITS``                            the bits of a float32, as 8 hexadecimal digits
-``floats NAME COUNT BITS...``                  a list of them
-``text NAME VALUE``                            a choice, one word
-``tensor NAME DTYPE RANK LENGTH...``           an input of the graph; behind it come its elements, the last axis fastest
-``constant NAME DTYPE RANK LENGTH...``         the same, of a constant of the graph: a weight, a bias
-``want NAME DTYPE RANK LENGTH...``             a tensor that is to be answered; nothing comes behind it
-``end``                                        ends the case
-=============================================  =====================================================================
-
-An element is a hexadecimal number: two's complement in the width of its dtype, the bits of a float32, 0 or 1 for a bool. What
-is fed has all leading zeros, and a row of the last axis has a line of its own. The dtypes are bool, int8, uint8, int16, uint16,
-int32, int64 and float32; RANK lengths follow RANK. For one node, tensors and constants come in the order in which its operator
-takes them; what it takes twice comes once.
-
-The program answers the same cases in the same order, with whatever ``want`` asked for and, if it likes, any other tensor of the
-case::
-
-    case Shiftmax/test_tvm_s0_05_int8
-    tensor result int8 2 2 3
-    5d 23 00
-    00 00 7f
-    end
-
-An answered element may lack leading zeros, be in upper or lower case and have ``0x`` in front; it has no more digits than its
-dtype: an int8 of -1 is ``ff``, not ``ffffffff``. Lines may be broken anywhere, but a line has at most 2**24 characters.
+Everything is words between white space; docs/format.md describes the language. For one node, tensors and constants come in the
+order in which its operator takes them, and what it takes twice comes once.
 """
 
 from __future__ import annotations

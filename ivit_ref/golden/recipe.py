@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ivit_ref.errors import FileError, IvitError
+from ivit_ref.golden.directed import groups
 from ivit_ref.golden.group import Group
 from ivit_ref.golden.random_groups import random_groups
 from ivit_ref.ir import Array, Graph, Node, TensorType, Value
@@ -44,14 +45,25 @@ def again(suite: str, profile: str, generator: Mapping[str, Any], who: str) -> t
 
 def _again(suite: str, profile: str, generator: Mapping[str, Any], who: str) -> tuple[Graph, dict[str, Array]]:
     kind, seed, name, count = (generator.get(key) for key in ("kind", "seed", "name", "count"))
-    if kind not in ("random", "model") or not isinstance(seed, int) or not isinstance(name, str) or not isinstance(count, int):
-        raise FileError(f"{who}: what is made on demand must have a generator with seed, count and name, but found {generator}")
-    if kind == "model":
+    if kind == "model" and isinstance(seed, int) and isinstance(name, str) and isinstance(count, int):
         return published(name, profile, seed, count, who)
-    for group in random_groups(suite, profile, seed, count):
-        if group.name == name:
-            return node_graph(group)
-    raise FileError(f"{who}: the generator must name a group of random vectors, but found {name!r}")
+    return node_graph(the_group(suite, profile, generator, "", who))
+
+
+def the_group(suite: str, profile: str, generator: Mapping[str, Any], case_id: str, who: str) -> Group:
+    """The group of vectors that a generator makes: a random one, or the directed one that a case of that id was made of."""
+    kind, seed, name, count = (generator.get(key) for key in ("kind", "seed", "name", "count"))
+    if kind == "random" and isinstance(seed, int) and isinstance(name, str) and isinstance(count, int):
+        found = next((g for g in random_groups(suite, profile, seed, count) if g.name == name), None)
+    elif kind == "directed" and case_id:
+        found = next((g for g in groups(suite, profile) if g.case_id == case_id), None)
+    else:
+        raise FileError(
+            f"{who}: a generator must be directed, random or model with seed, count and name, but found {generator}"
+        )
+    if found is None:
+        raise FileError(f"{who}: the generator must make a group of vectors, but there is none such: {dict(generator)}")
+    return found
 
 
 def published(name: str, profile: str, seed: int, count: int, who: str) -> tuple[Graph, dict[str, Array]]:

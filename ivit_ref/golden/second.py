@@ -14,6 +14,7 @@ from math import prod
 from typing import Any, Literal
 
 import numpy as np
+from onnx.reference import ReferenceEvaluator
 
 from ivit_ref import registry
 from ivit_ref.arrays import unequal
@@ -99,8 +100,6 @@ def _agree(node: Node, ours: Array, theirs: Array, by: str) -> None:
 
 def _in_onnx(graph: Graph, values: Mapping[str, Array]) -> dict[str, Array]:
     """Every tensor in onnx's own evaluator."""
-    from onnx.reference import ReferenceEvaluator
-
     names = [node.output.name for node in graph.nodes]
     evaluator = ReferenceEvaluator(to_model(replace(graph, outputs=tuple(names))))
     results = evaluator.run(None, {v.name: values[v.name] for v in graph.inputs})

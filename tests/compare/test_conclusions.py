@@ -99,7 +99,7 @@ def test_of_wrong_floats_at_the_end_it_is_said_what_they_stand_for(wrong: str) -
     }[wrong]
     [finding] = concluded((case, {"logits": bad}))
     assert finding.settings == ()
-    said = "its integers are right" if wrong == "the floats" else "no float is an integer of its scale"
+    said = "its integers are right" if wrong == "the floats" else "a float is no integer of its scale"
     assert any(said in sentence for sentence in finding.known)
 
 

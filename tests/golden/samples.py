@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import hypothesis.extra.numpy as hnp
@@ -17,7 +18,7 @@ import pytest
 import ivit_ref
 from ivit_ref import Graph, Node, Quant
 from ivit_ref.events import Event
-from ivit_ref.golden.case import MODEL, TENSORS, Case, Memory, evaluated, recorded
+from ivit_ref.golden.case import MODEL, TENSORS, Case, evaluated, recorded
 from ivit_ref.ir import DTYPES, Array, Constant, TensorType, Value
 from ivit_ref.registry import lookup
 
@@ -47,7 +48,7 @@ def _case(graph: Graph, values: Mapping[str, Array], events: tuple[Event, ...] =
     records = recorded(graph, values, lambda name, role: MODEL if role == "constant" else TENSORS)
     known = {"id": "test_made", "suite": "models", "comment": "made here", "flags": (), "profile": "", **facts}
     known |= {"generator": {"kind": "directed"}, "confirmed_by": "twin", "events": events}
-    return Case(graph=graph, records=records, tensors=Memory(values), **known)
+    return Case(graph=graph, records=records, tensors=MappingProxyType(values), **known)
 
 
 def case_of_arrays(arrays: Mapping[str, Array], quants: Mapping[str, Quant] | None = None) -> Case:

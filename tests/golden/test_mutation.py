@@ -117,12 +117,14 @@ def test_vectors_without_ties_leave_survivors() -> None:
     assert survivors(requantize([5]), requantize([3, -1])) == set()
 
 
-def test_a_run_that_stops_is_told() -> None:
-    d = np.array([3], "int32")
-    attributes = PROFILES["qat"].int_div(8)
-    expected = REGISTRY["IntDiv"].run((d, d), attributes, Context())
-    stops = replace(vectors_of("IntDiv", (d, d), expected), attributes=attributes)
-    assert ("out_bits", "-1") not in survivors(stops)
+def test_a_mutant_that_stops_the_run_is_killed() -> None:
+    """In a product of 64 bits a wide exponential times its reciprocal leaves int64, which the golden one does not."""
+    x, d = np.array([2**62 - 1], "int64"), np.array([2**62 - 1], "int64")
+    attributes = {**PROFILES["qat"].int_div(8), "numerator": 1}
+    expected = REGISTRY["IntDiv"].run((x, d), attributes, Context())
+    assert expected.tolist() == [0]
+    runs = replace(vectors_of("IntDiv", (x, np.array([1], "int64")), expected), attributes=attributes)
+    assert ("numerator", str(2**31 - 1)) not in survivors(runs)
 
 
 def vectors_of(op: str, arrays: tuple[np.ndarray, ...], expected: np.ndarray) -> Vectors:  # type: ignore[type-arg]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from hypothesis import given
 
 from ivit_ref.errors import InputError
 from ivit_ref.golden.case import Case
+from ivit_ref.golden.group import Group, Row
+from ivit_ref.golden.make import group_case
 from ivit_ref.golden.pipe import LONGEST_LINE, feed, read_answers
 from ivit_ref.golden.words import words
 from ivit_ref.ir import DTYPES, Array
@@ -127,17 +130,6 @@ def test_a_row_has_a_line_and_a_scalar_too() -> None:
         "want x int16 0",
         "end",
     ]
-
-
-def test_the_example_of_the_text_is_what_is_fed() -> None:
-    """But for its attributes, which show every kind."""
-    import ivit_ref.golden.pipe as pipe
-
-    text = re.findall(r"::\n\n((?:    .*\n)+)", str(pipe.__doc__))
-    attributes, tensors, wanted = fed(text[0].splitlines())
-    assert (attributes["op"], attributes["i0"], attributes["axes"], attributes["alpha"]) == ("Shiftmax", 21, (1, 3), 0.125)
-    assert tensors["x"].tolist() == [[127, 100, 0], [-128, -1, 5]]
-    assert wanted == {"result": ("int8", "2", "3")}
 
 
 # --- What is answered
@@ -272,3 +264,16 @@ def test_any_answer_is_read_or_refused_in_one_line(found: list[str]) -> None:
     except InputError as error:
         message = str(error)
     assert re.fullmatch(r"(line \d+: [^\n]+)?", message)
+
+
+def test_the_example_of_the_documentation_is_what_is_fed_and_answered() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
+    block = next(part for part in re.findall(r"```text\n(.*?)```", text, re.DOTALL) if part.startswith("case Shiftmax"))
+    fed = [line[:43].strip() for line in block.splitlines() if line[:43].strip()]
+    answered = [line[43:].strip() for line in block.splitlines() if line[43:].strip()]
+    x = np.array([[127, 100, 0], [-128, -1, 5]], np.int8)
+    group = Group("example", "", "Shiftmax", "tvm", {"x": x}, PROFILES["tvm"].shiftmax(0.25), (Row("rows"),))
+    case = replace(group_case(group, {"kind": "directed"}), id="test_example")
+    assert list(feed(case)) == fed
+    [(_, answers)] = read_answers(answered, [case])
+    np.testing.assert_array_equal(answers["result"], case.tensors["result"], strict=True)

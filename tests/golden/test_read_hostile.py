@@ -21,6 +21,7 @@ from tests.golden.building import (
     edited,
     refused,
     refused_by_verify,
+    sealed,
     small_tree,
     spoiled,
     tiny_tree,
@@ -223,8 +224,8 @@ def test_a_case_on_demand_has_no_folder(on_demand: Path, capsys: Capture) -> Non
 
 def test_the_copies_themselves_are_sound(tmp_path: Path) -> None:
     """Whatever is refused above is refused for the one thing that was changed."""
-    assert command("golden", "verify", copied(tiny_tree(), tmp_path / "tiny")) == 0
-    assert command("golden", "verify", copied(digests_tree(), tmp_path / "digests")) == 0
+    assert command("golden", "verify", sealed(copied(tiny_tree(), tmp_path / "tiny"))) == 0
+    assert command("golden", "verify", sealed(copied(digests_tree(), tmp_path / "digests"))) == 0
 
 
 # --- Any lie

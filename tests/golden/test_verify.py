@@ -23,6 +23,7 @@ from tests.golden.building import (
     edited,
     full_tree,
     refused_by_verify,
+    sealed,
     small_tree,
     tiny_tree,
 )
@@ -66,6 +67,7 @@ def test_a_whole_tree_is_as_it_was_made(capsys: Capture) -> None:
 
 
 def test_verifying_changes_nothing(tree: Path) -> None:
+    sealed(tree)
     before = contents(tree)
     verify_tree(tree)
     assert contents(tree) == before
@@ -74,7 +76,7 @@ def test_verifying_changes_nothing(tree: Path) -> None:
 def test_a_case_a_suite_and_a_tree_are_places(tree: Path) -> None:
     assert verify_tree(tree / "ReduceSum" / "test_wraps_int32")["cases"] == 1
     assert verify_tree(tree / "ReduceSum")["cases"] == 3
-    assert verify_tree(tree)["cases"] > 3
+    assert verify_tree(sealed(tree))["cases"] > 3
 
 
 def test_a_case_is_found_from_inside_its_folder(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +89,7 @@ def test_a_tree_may_lie_below_a_folder_of_any_name(tmp_path: Path) -> None:
     """Also of one that is called as the tool calls its temporary folders."""
     place = tmp_path / ".ivit-ref-results" / "tree"
     place.parent.mkdir()
-    assert verify_tree(copied(tiny_tree(), place))["cases"] == 1
+    assert verify_tree(sealed(copied(tiny_tree(), place)))["cases"] == 1
 
 
 def test_what_an_interrupted_run_left_is_no_case(whole: Path) -> None:

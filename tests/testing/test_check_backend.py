@@ -199,12 +199,12 @@ def test_a_backend_that_is_wrong_in_one_element_is_found_in_every_suite(suite: s
 
 def test_what_no_setting_explains_is_said() -> None:
     message = mismatch(giving(lambda y: y ^ 1), suite="IntDiv", profile="qat", random=0)
-    assert "no setting of one or two parameters explains it" in message
+    assert "no setting that was tried explains it" in message
 
 
 def test_a_backend_that_takes_inputs_alone_is_explained_by_what_it_gave() -> None:
     message = mismatch(lambda inputs: {"result": inputs["x"] * 0}, suite="Rescale")
-    assert "Rescale (Rescale/test_channels_int32 and 1 more): no setting" in message
+    assert "Rescale (Rescale/test_channels_int32): no setting" in message
 
 
 # --- Answers that are none
