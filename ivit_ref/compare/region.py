@@ -74,7 +74,7 @@ class Region:
                 if unequal(result, values[node.output.name]).any():
                     changed.add(node.output.name)
                     values[node.output.name] = result
-        return bool(changed) and all(_same(values[name], got) for name, got in self.got.items())
+        return all(_same(values[name], got) for name, got in self.got.items())
 
     def _result(self, node: Node, values: Mapping[str, Array], settings: Settings) -> Array | None:
         arrays, dtype = self._inputs(node, values), node.output.type.dtype

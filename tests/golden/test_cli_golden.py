@@ -38,7 +38,7 @@ from tests.golden.building import (
 from tests.onnx.runtimes import assert_same, in_onnxruntime
 
 Capture = pytest.CaptureFixture[str]
-Test = tuple[dict[str, Any], dict[str, Any]]
+Vector = tuple[dict[str, Any], dict[str, Any]]
 
 # --- onnx's backend tests
 
@@ -112,7 +112,7 @@ def suite(op: str) -> dict[str, Any]:
     return document
 
 
-def vectors_of(op: str, result: str) -> list[Test]:
+def vectors_of(op: str, result: str) -> list[Vector]:
     return [(g, test) for g in suite(op)["groups"] for test in g["tests"] if test["result"] == result]
 
 
