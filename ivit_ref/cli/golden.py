@@ -20,6 +20,7 @@ from ivit_ref.golden.read import find_cases, read_case, read_cases
 from ivit_ref.golden.verify import verify_tree
 
 PLACE = "a case, a suite, or a tree of suites"
+TREE = f"{PLACE}; default: {golden_make.TREE}"
 
 
 def register(commands: Commands) -> None:
@@ -27,10 +28,10 @@ def register(commands: Commands) -> None:
     parser = commands.add_parser("golden", help="make, verify, export and feed golden vectors", description=__doc__)
     inner = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     golden_make.register(inner)
-    _add(inner, "verify", _verify, "compute every case again, and check digests and schemas", PLACE)
-    _add(inner, "lint", _lint, "say which vectors cannot fail, and the mutation score", PLACE)
+    _add(inner, "verify", _verify, "compute every case again, and check digests and schemas", TREE)
+    _add(inner, "lint", _lint, "say which vectors cannot fail, and the mutation score", TREE)
     exporting = _add(inner, "export", _export, "write a case in another format", "a case", json=False)
-    exporting.add_argument("out", metavar="OUT", help="a new folder")
+    exporting.add_argument("out", nargs="?", metavar="OUT", help="a new folder; default: ID_FORMAT here")
     exporting.add_argument("--to", required=True, choices=FORMATS)
     feeding = _add(inner, "feed", _feed, "print cases for a program to read from a pipe", PLACE, json=False)
     checking = _add(inner, "check", _check, "compare what a program answers on a pipe", PLACE)
@@ -41,7 +42,8 @@ def register(commands: Commands) -> None:
 
 def _add(inner: Any, name: str, command: Any, what: str, place: str, json: bool = True) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = inner.add_parser(name, help=what, description=f"ivit-ref golden {name}: {what}.")
-    parser.add_argument("place", metavar="CASE" if place == "a case" else "DIR", help=place)
+    optional: Any = {"nargs": "?", "default": golden_make.TREE} if place == TREE else {}
+    parser.add_argument("place", metavar="CASE" if place == "a case" else "DIR", help=place, **optional)
     if json:
         add_json(parser)
     parser.set_defaults(command=command)
@@ -73,9 +75,10 @@ def _lint_text(found: Any) -> str:
 
 def _export(args: argparse.Namespace) -> int:
     case = read_case(args.place)
-    if Path(args.out).resolve().is_relative_to(Path(case.place).parent):
-        raise InputError(f"golden export: must be written outside the suite of the case, but found {args.out}")
-    written = export(case, args.to, Path(args.out))
+    out = Path(args.out or f"{case.id}_{args.to}")
+    if out.resolve().is_relative_to(Path(case.place).parent):
+        raise InputError(f"golden export: must be written outside the suite of the case, but found {out}")
+    written = export(case, args.to, out)
     print(f"{written}: {len(list(written.rglob('*')))} files")
     return 0
 

@@ -27,6 +27,7 @@ from ivit_ref.part import matching, part
 from ivit_ref.profiles import PROFILES
 from ivit_ref.registry import REGISTRY
 
+TREE = "golden"
 RANDOM_ROWS = 24
 FOR_BOTH = ("tensors", "count")
 """Options for --graph and for --model."""
@@ -35,7 +36,8 @@ FOR_BOTH = ("tensors", "count")
 def register(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser("make", help="write cases, each computed twice", description=__doc__)
-    parser.add_argument("out", metavar="DIR", help="the tree of suites; a case that is there already is never overwritten")
+    what = f"the tree of suites, default: {TREE}; a case that is there already is never overwritten"
+    parser.add_argument("out", nargs="?", default=TREE, metavar="DIR", help=what)
     what = "suites of operators; default, where there is no --graph and no --model: all"
     parser.add_argument("--suite", nargs="+", choices=list(REGISTRY), metavar="OPERATOR", help=what)
     what = "the profiles of suites, default all; or the profiles that a graph is rewritten in, default its own"

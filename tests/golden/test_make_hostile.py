@@ -98,3 +98,13 @@ def test_a_graph_that_takes_two_images_gets_two(tmp_path: Path) -> None:
     assert command("golden", "make", tmp_path / "tree", "--graph", tmp_path / "two.onnx", *OPTIONS) == 0
     with np.load(tmp_path / "tree" / "models" / "test_two_qat" / "tensors.npz") as arrays:
         assert arrays["qact_input"].shape[0] == 2
+
+
+def test_a_folder_need_not_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command("golden", "make", "--suite", "Clip") == 0
+    assert command("golden", "verify") == 0
+    assert command("golden", "lint") == 0
+    case = next(iter(sorted(Path("golden/Clip").glob("test_*"))))
+    assert command("golden", "export", case, "--to", "bin") == 0
+    assert (tmp_path / f"{case.name}_bin" / "layout.json").is_file()
