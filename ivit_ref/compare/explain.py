@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ivit_ref.arrays import unequal
-from ivit_ref.compare.settings import ROW_OPERATORS, Setting, Site, departed, profiles, resolved, singles
+from ivit_ref.compare.setting import ROW_OPERATORS, Setting, Site
+from ivit_ref.compare.settings import departed, profiles, resolved, singles
 from ivit_ref.compare.variants import answer
 from ivit_ref.golden.group import Row
 from ivit_ref.ir import Array, Graph, Node

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ivit_ref.compare.explain import Evidence
-from ivit_ref.compare.settings import ROW_OPERATORS, profiles, singles
+from ivit_ref.compare.setting import ROW_OPERATORS
+from ivit_ref.compare.settings import profiles, singles
 from ivit_ref.golden.notes import NOTES
 from ivit_ref.integers import BOUNDS, Mask, multiply, widen
 from ivit_ref.ir import Array

@@ -11,7 +11,8 @@ import numpy as np
 from ivit_ref.arrays import unequal
 from ivit_ref.compare.explain import Evidence, Settings, evidence
 from ivit_ref.compare.report import answer_of
-from ivit_ref.compare.settings import PROFILE, Setting, departed, profiles, resolved, singles
+from ivit_ref.compare.setting import Setting
+from ivit_ref.compare.settings import PROFILE, departed, profiles, resolved, singles
 from ivit_ref.cost import macs
 from ivit_ref.golden.case import Case
 from ivit_ref.integers import BOUNDS, narrow, widen

@@ -15,7 +15,7 @@ import pytest
 from ivit_ref import ops
 from ivit_ref.compare.explain import Evidence
 from ivit_ref.compare.explain import explain as explain_both
-from ivit_ref.compare.settings import Site
+from ivit_ref.compare.setting import Site
 from ivit_ref.integers import BOUNDS
 from ivit_ref.ir import Array, Quant
 from ivit_ref.oracle.int_sqrt import root

@@ -10,7 +10,7 @@ from ivit_ref import ops
 from ivit_ref.compare.explain import Evidence
 from ivit_ref.compare.explain import explain as explain_both
 from ivit_ref.compare.known import known
-from ivit_ref.compare.settings import Site
+from ivit_ref.compare.setting import Site
 from ivit_ref.ir import Array, Quant
 from ivit_ref.profiles import QAT
 
