@@ -19,7 +19,7 @@ from ivit_ref.integers import BOUNDS, narrow, widen
 from ivit_ref.ir import Array, Graph, Node
 from ivit_ref.part import part
 
-FEWEST_TRIALS, MOST_TRIALS = 300, 3000
+FEWEST_TRIALS, MOST_TRIALS = 150, 3000
 WORK = 2**36
 """Products that a search may cost, between those numbers of trials."""
 
