@@ -13,14 +13,13 @@ from ivit_ref.compare.backend import Backend
 from ivit_ref.compare.difference import integers_of
 from ivit_ref.compare.explain import Evidence, evidence, explain
 from ivit_ref.compare.known import known
-from ivit_ref.compare.region import EVERY, Region, explain_region
-from ivit_ref.compare.report import Report, answer_of, fed_by
+from ivit_ref.compare.region import EVERY, Region, explain_region, same
+from ivit_ref.compare.report import Report, answer_of, answers_alone, fed_by
 from ivit_ref.compare.settings import resolved
 from ivit_ref.errors import IvitError
 from ivit_ref.golden.case import Case, evaluated
 from ivit_ref.integers import from_float, widen
 from ivit_ref.ir import Array, Node
-from ivit_ref.part import part
 from ivit_ref.profiles import PROFILES
 
 MOST_UNEXPLAINED = 3
@@ -65,10 +64,7 @@ def evidence_of_dump(case: Case, actual: Mapping[str, Array], source: str) -> li
 def evidence_of_backend(case: Case, backend: Backend) -> list[Evidence]:
     """The nodes that a backend gets wrong when they are fed with golden inputs."""
     found = []
-    for node, record in zip(case.graph.nodes, case.made, strict=True):
-        alone = part(case.graph, [node], node.name)
-        answer = backend({v.name: case.tensors[v.name] for v in alone.inputs}, alone, node.name)
-        got = integers_of(record, answer[record.name], f"backend {backend.name}") if answer else None
+    for node, record, got in answers_alone(case, backend):
         if got is not None and unequal(got, case.tensors[record.name]).any():
             golden = [case.tensors[name] for name in node.inputs]
             found.append(evidence(case.graph, node, golden, got, _place(case, node), case.rows))
@@ -91,13 +87,9 @@ def whole_profiles(case: Case, actual: Mapping[str, Array], source: str) -> Find
             values, _ = evaluated(rewritten, case.inputs)
         except IvitError:
             continue
-        if rewritten.nodes != case.graph.nodes and all(not unequal(_wide(values[name]), a).any() for name, a in got.items()):
+        if rewritten.nodes != case.graph.nodes and all(same(values[name], a) for name, a in got.items()):
             settings.append((f"profile {profile}",))
     return Finding(EVERY, (case.name,), tuple(settings)) if settings else None
-
-
-def _wide(array: Array) -> Array:
-    return array if array.dtype == np.float32 else widen(array)
 
 
 def explained(found: Sequence[Evidence], done: Callable[[int], None] = lambda count: None) -> list[Finding]:

@@ -75,7 +75,7 @@ class Region:
                 if unequal(result, values[node.output.name]).any():
                     changed.add(node.output.name)
                     values[node.output.name] = result
-        return all(_same(values[name], got) for name, got in self.got.items())
+        return all(same(values[name], got) for name, got in self.got.items())
 
     def _result(self, node: Node, values: Mapping[str, Array], settings: Settings) -> Array | None:
         arrays, dtype = self._inputs(node, values), node.output.type.dtype
@@ -93,7 +93,8 @@ class Region:
         return [values[name] for name in node.inputs]
 
 
-def _same(value: Array, got: Array) -> bool:
+def same(value: Array, got: Array) -> bool:
+    """Whether a tensor of a graph is what a backend gave, which is int64 or float32."""
     return not unequal(value if value.dtype == np.float32 else widen(value), got).any()
 
 

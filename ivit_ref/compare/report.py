@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -58,17 +58,17 @@ def compare(case: Case, actual: Mapping[str, Array], source: str, done: Callable
     """The backend's own run beside the golden one. ``actual`` has arrays by name, any part of the case's tensors."""
     rows = []
     for place, record in enumerate(case.made):
-        want = case.tensors[record.name]
-        rows.append(
-            _judged(record, actual[record.name], want, source) if record.name in actual else difference(record, None, want)
-        )
+        given = actual.get(record.name)
+        rows.append(_judged(record, given, case.tensors[record.name], source))
         done(place + 1)
     check_given(case, actual, source)
     return Report(case.name, "cumulative", tuple(rows))
 
 
-def _judged(record: TensorRecord, array: Array, want: Array, source: str) -> Difference:
+def _judged(record: TensorRecord, array: Array | None, want: Array, source: str) -> Difference:
     """The verdict on a tensor; most are equal as they are, and need not be widened to be compared."""
+    if array is None:
+        return difference(record, None, want)
     plain = type(array) is np.ndarray and array.dtype == want.dtype and array.shape == want.shape
     same = plain and not unequal(array, want).any()
     return difference(record, want if same else integers_of(record, array, source), want)
@@ -86,13 +86,18 @@ def check_given(case: Case, actual: Mapping[str, Array], source: str) -> None:
 def compare_alone(case: Case, backend: Backend, done: Callable[[int], None] = lambda count: None) -> Report:
     """Every node of the backend fed with golden inputs: what differs is the node's own."""
     rows = []
-    for place, (node, record) in enumerate(zip(case.graph.nodes, case.made, strict=True)):
-        alone = part(case.graph, [node], node.name)
-        answer = backend({v.name: case.tensors[v.name] for v in alone.inputs}, alone, node.name)
-        got = integers_of(record, answer[record.name], f"backend {backend.name}") if answer else None
+    for place, (_, record, got) in enumerate(answers_alone(case, backend)):
         rows.append(difference(record, got, case.tensors[record.name]))
         done(place + 1)
     return Report(case.name, "isolated", tuple(rows))
+
+
+def answers_alone(case: Case, backend: Backend) -> Iterator[tuple[Node, TensorRecord, Array | None]]:
+    """What a backend makes of the golden inputs of each node, in the order of the graph; None where it has no answer."""
+    for node, record in zip(case.graph.nodes, case.made, strict=True):
+        alone = part(case.graph, [node], node.name)
+        answer = backend({v.name: case.tensors[v.name] for v in alone.inputs}, alone, node.name)
+        yield node, record, integers_of(record, answer[record.name], f"backend {backend.name}") if answer else None
 
 
 def compare_dump_alone(

@@ -103,7 +103,7 @@ def random_groups(op: str, profile: str, seed: int, count: int) -> Iterator[Grou
     """
     name = profile if profiled(op) else ""
     stream = Stream(op, name, seed)
-    variants = [v for v in _variants(op, name, stream) if count > 0]
+    variants = _variants(op, name, stream)
     for k, variant in enumerate(variants):
         rows = count // len(variants) + (k < count % len(variants))
         if rows:

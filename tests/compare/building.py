@@ -15,11 +15,11 @@ import pytest
 
 import ivit_ref
 from ivit_ref import Graph, GraphBuilder, Quant
-from ivit_ref.cli import main
 from ivit_ref.events import Context
 from ivit_ref.golden.case import TensorRecord
 from ivit_ref.interpreter import kernel_of
 from ivit_ref.ir import Array
+from tests.golden.building import command
 
 ROOT = Path(ivit_ref.__file__).parent.parent
 GRAPHS = ROOT / "graphs"
@@ -36,10 +36,6 @@ RESULT = np.array([[3, 1, -4, 2], [2, 0, -4, 1]], np.int8)
 PAIR = "models/test_pair_qat"
 
 WRONG = "blocks.1.mlp.act"
-
-
-def command(*arguments: object) -> int:
-    return main([str(argument) for argument in arguments])
 
 
 @cache
