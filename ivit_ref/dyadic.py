@@ -136,6 +136,21 @@ def exp_unit(scale: float, rule: UnitRule, sigmoid: bool = False) -> int:
     return unit
 
 
+def unit_constant(value: float, scale: float, power: int = 1) -> int:
+    """``floor(value / S**power)`` in float32: how the released I-BERT brings a real constant to the scale of a tensor.
+
+    kssteven418/I-BERT, fairseq/quantization/utils/quant_modules.py: torch tensors, so every step rounds to float32.
+    """
+    scale = float32(scale)
+    if not (math.isfinite(scale) and scale > 0):
+        raise ScaleError(f"constant: the scale must be finite and positive, but found {scale}")
+    with np.errstate(over="ignore", under="ignore", divide="ignore"):
+        quotient = np.float32(value) / np.float32(scale) ** np.float32(power)
+    if not np.isfinite(quotient):
+        raise ScaleError(f"constant: the scale must give a finite constant, but {value} / S**{power} is {quotient} for {scale}")
+    return math.floor(float(quotient))
+
+
 def _repeat(scales: Sequence[float], channels: int) -> Sequence[float]:
     return scales if len(scales) == channels else list(scales) * channels
 

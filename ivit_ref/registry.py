@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 QuantRule = Callable[..., "Quant | None"]
+FollowRule = Callable[[Sequence["Quant | None"], Sequence[TensorType], Mapping[str, Attribute]], dict[str, Attribute]]
+"""From what steps of the inputs mean, their types and the attributes that are chosen: the attributes that follow."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class OpDef:
     infer: Callable[..., TensorType]
     onnx_body: Callable[..., Sym]
     quant: QuantRule | None
+    follows: FollowRule | None
     inputs: tuple[str, ...]
     attributes: Mapping[str, Any]
 
@@ -95,6 +98,7 @@ def op(
     infer: Callable[..., TensorType],
     onnx_body: Callable[..., Sym],
     quant: QuantRule | None = None,
+    follows: FollowRule | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Declare an operator; the decorated function checks its constraints whenever it is called."""
 
@@ -105,7 +109,7 @@ def op(
         attributes = {p.name: hints[p.name] for p in parameters if p.kind == p.KEYWORD_ONLY and p.name != "ctx"}
         if name in REGISTRY:
             raise IvitError(f"op {name}: must be declared once, but found a second declaration")
-        definition = OpDef(name, kernel, infer, onnx_body, quant, inputs, attributes)  # type: ignore[arg-type]
+        definition = OpDef(name, kernel, infer, onnx_body, quant, follows, inputs, attributes)  # type: ignore[arg-type]
         REGISTRY[name] = definition
 
         @functools.wraps(kernel)

@@ -9,6 +9,7 @@ from ivit_ref import dyadic
 from ivit_ref.errors import ConstraintError
 from ivit_ref.ir import Attribute, Quant, TensorType
 from ivit_ref.profiles import Profile
+from ivit_ref.registry import lookup
 
 between = lru_cache(maxsize=1024)(dyadic.between)
 """A graph has the same ratios when it is built, verified and rewritten in another profile: thousands of channels each."""
@@ -22,8 +23,11 @@ def follow_from_scales(
 ) -> Attributes:
     """The dyadic numbers of ``Requantize`` and ``RequantizeAdd``, the scales of ``Dequantize``, the zero point of ``Center``.
 
-    Nothing follows where a scale is not known.
+    Other operators have a rule of their own (``follows``), or none. Nothing follows where a scale is not known.
     """
+    rule = lookup(op).follows
+    if rule is not None:
+        return rule(inputs, types, attributes)
     known = [q for q in inputs if q is not None]
     if len(known) < len(inputs):
         return {}
