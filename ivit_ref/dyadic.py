@@ -29,6 +29,9 @@ UnitRule = Literal["round", "ceil", "floor_plus_one"]
 SIGMOID_SCALE = 1.702
 """GELU(x) is about x * sigmoid(1.702 x)."""
 
+ERF_CURVATURE = -0.2888
+"""The coefficient of the square in I-BERT's polynomial for erf."""
+
 
 def from_real(ratio: float, what: str = "ratio", *, any_shift: bool = False) -> tuple[int, int]:
     """The dyadic number of a float64 ratio, as ``batch_frexp`` of the release forms it.
@@ -136,19 +139,48 @@ def exp_unit(scale: float, rule: UnitRule, sigmoid: bool = False) -> int:
     return unit
 
 
-def unit_constant(value: float, scale: float, power: int = 1) -> int:
+def unit_constant(value: float, scale: float, power: Literal[1, 2] = 1) -> int:
     """``floor(value / S**power)`` in float32: how the released I-BERT brings a real constant to the scale of a tensor.
 
-    kssteven418/I-BERT, fairseq/quantization/utils/quant_modules.py: torch tensors, so every step rounds to float32.
+    kssteven418/I-BERT, fairseq/quantization/utils/quant_modules.py: torch tensors, so every step rounds to float32; and torch
+    divides a number by a tensor as ``tensor.reciprocal() * number`` (torch/_tensor.py), which rounds twice: the floor is
+    another one at one scale in 200, for a power of 2.
     """
-    scale = float32(scale)
-    if not (math.isfinite(scale) and scale > 0):
+    scale32 = np.float32(float32(scale))
+    if not (math.isfinite(scale32) and scale32 > 0):
         raise ScaleError(f"constant: the scale must be finite and positive, but found {scale}")
     with np.errstate(over="ignore", under="ignore", divide="ignore"):
-        quotient = np.float32(value) / np.float32(scale) ** np.float32(power)
+        quotient = np.float32(1) / (scale32 * scale32 if power == 2 else scale32) * np.float32(value)
     if not np.isfinite(quotient):
         raise ScaleError(f"constant: the scale must give a finite constant, but {value} / S**{power} is {quotient} for {scale}")
     return math.floor(float(quotient))
+
+
+def exp_polynomial(scale: float) -> tuple[int, int, int]:
+    """``x0``, ``b`` and ``c`` of I-BERT's exponential: exp(p) ~ 0.35815147 p**2 + 0.96963238 p + 1, for -0.6931 < p <= 0.
+
+    With the first coefficient divided out, in float64 as Python does, the others are brought to the scale.
+    """
+    first, second = 0.35815147, 0.96963238
+    return unit_constant(-0.6931, scale), unit_constant(second / first, scale), unit_constant(1 / first, scale, 2)
+
+
+def erf_polynomial(scale: float, shift: int) -> tuple[int, int, int]:
+    """``b``, ``c`` and ``one`` of I-BERT's GELU: erf(u) ~ sgn(u) * (-0.2888 (min(|u|, 1.769) - 1.769)**2 + 1), u = x/1.4142."""
+    over_root_two = _over_root_two(scale)
+    b, c = unit_constant(-1.769, over_root_two), unit_constant(1 / ERF_CURVATURE, over_root_two, 2)
+    return b, c, math.floor(np.float32(1) / np.float32(erf_scale(scale, shift)))
+
+
+def erf_scale(scale: float, shift: int) -> float:
+    """What a step of I-BERT's erf is worth, ``-0.2888 S'**2 * 2**shift`` for ``S' = S/1.4142``: a negative number."""
+    over_root_two = _over_root_two(scale)
+    return product((over_root_two,), (over_root_two,), (ERF_CURVATURE,), power_of_two(shift))[0]
+
+
+def _over_root_two(scale: float) -> float:
+    """S/1.4142, in float32 as released."""
+    return float(np.float32(scale) / np.float32(1.4142))
 
 
 def _repeat(scales: Sequence[float], channels: int) -> Sequence[float]:

@@ -13,6 +13,7 @@ from zlib import crc32
 import numpy as np
 
 from ivit_ref.golden.directed import profiled
+from ivit_ref.golden.directed.ibert import at_scale
 from ivit_ref.golden.directed.making import ends, named, observed, step
 from ivit_ref.golden.directed.scale import roundings
 from ivit_ref.golden.group import Group, Row
@@ -22,9 +23,9 @@ from ivit_ref.profiles import Profile, profile_named
 from ivit_ref.registry import REGISTRY
 
 Attributes = Mapping[str, Attribute]
-Kind = Literal["mixed", "below", "quiet", "reaching", "magnitude", "divisor", "real", "flag"]
+Kind = Literal["mixed", "below", "quiet", "reaching", "magnitude", "divisor", "real", "flag", "code"]
 """What an input holds: integers of any kind; of these none above 0; small ones, or any, in rows that begin with none below 0;
-integers from 0, or from 1, of any bit length; reals; bools."""
+integers from 0, or from 1, of any bit length; reals; bools; codes of 4 bits, and the one for 0."""
 
 LENGTH = 12
 
@@ -72,6 +73,8 @@ class Stream:
     def _values(self, x: Input, rows: int, length: int) -> Array:
         if x.kind == "flag":
             return self.integers(0, 1, rows, length)
+        if x.kind == "code":
+            return self.integers(0, 16, rows, length)
         if x.kind == "real":
             whole = self.integers(-(2**13), 2**13, rows, length)
             return np.asarray(np.asarray(whole, np.float32) / np.float32(64))
@@ -210,6 +213,8 @@ _ROW, _WIDE, _IMAGE = Input("int8"), Input("int32"), Input("int8", (2, 2, 6, 6),
 _BOX = Input("int8", (2, 3, 4), shared=True)
 _WINDOW: dict[str, Attribute] = {"strides": (1, 2), "pads": (1, 0, 1, 1), "dilations": (2, 1)}
 _WEIGHT, _BIAS = Input("int8", (4, LENGTH), shared=True), Input("int32", (4,), "magnitude", shared=True)
+_BIASES = Input("int32", (LENGTH,), "magnitude", shared=True)
+_PUBLISHED: dict[str, Attribute] = {"n": 30, "out_bits": 8, "dtype": "uint8"}
 _IMAGE8: dict[str, Attribute] = {"scale": step(0.1), "zero_point": -3, "dtype": "int8", "division": "reciprocal"}
 
 _PLAIN: Mapping[str, list[Variant]] = {
@@ -233,6 +238,22 @@ _PLAIN: Mapping[str, list[Variant]] = {
     "Rescale": [Variant("int32", {"alpha": (-0.5,), "axis": 0}, (_WIDE,))],
     "Clip": [Variant("int16", {"low": -100, "high": 30}, (Input("int16"),))],
     "Lookup": [Variant("int8", {"low": -128}, (_ROW, Input("int16", (256,), shared=True)))],
+    "IBertSoftmax": [
+        _at(step(0.05), "int8", at_scale("IBertSoftmax", step(0.05), **_PUBLISHED)),
+        _at(step(0.002), "int16", at_scale("IBertSoftmax", step(0.002), **_PUBLISHED)),
+    ],
+    "IBertGELU": [
+        _at(step(0.03), "int8", at_scale("IBertGELU", step(0.03), shift=0)),
+        _at(step(2e-5), "int32", at_scale("IBertGELU", step(2e-5), shift=14)),
+    ],
+    "IBertLayerNorm": [
+        Variant(f"{dtype}_shift_{shift}", {"shift": shift}, (Input(dtype), _BIASES))
+        for dtype, shift in (("int8", 0), ("int16", 1), ("int32", 12))
+    ],
+    "LogIntSoftmax": [_at(s, dtype, at_scale("LogIntSoftmax", s, n=30, bits=4)) for s, dtype in SCALES[:2]],
+    "ShiftMatMul": [
+        Variant("int8", {"bits": 4, "alpha": 1.0}, (Input("uint8", (2, 3), "code"), Input("int8", (3, 4), shared=True)))
+    ],
     "Where": [Variant("int8", {}, (Input("bool", kind="flag"), _ROW, Input("int8", (1,))))],
     "MaxPool": [Variant("int8", {**_WINDOW, "kernel_shape": (2, 2)}, (_IMAGE,))],
     "Reshape": [Variant("int8", {"shape": (4, -1, 2)}, (_BOX,))],

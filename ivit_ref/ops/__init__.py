@@ -23,6 +23,12 @@ from ivit_ref.ops.int_sqrt import int_sqrt
 from ivit_ref.ops.i_layer_norm import i_layer_norm
 from ivit_ref.ops.lookup import lookup
 
+from ivit_ref.ops.i_bert_softmax import i_bert_softmax
+from ivit_ref.ops.i_bert_gelu import i_bert_gelu
+from ivit_ref.ops.i_bert_layer_norm import i_bert_layer_norm
+from ivit_ref.ops.log_int_softmax import log_int_softmax
+from ivit_ref.ops.shift_mat_mul import shift_mat_mul
+
 from ivit_ref.ops.mul import mul
 from ivit_ref.ops.clip import clip
 from ivit_ref.ops.reduce_sum import reduce_sum
@@ -45,10 +51,14 @@ __all__ = [
     "conv",
     "dequantize",
     "expand",
+    "i_bert_gelu",
+    "i_bert_layer_norm",
+    "i_bert_softmax",
     "i_layer_norm",
     "int_div",
     "int_sqrt",
     "linear",
+    "log_int_softmax",
     "lookup",
     "matmul",
     "max_pool",
@@ -63,6 +73,7 @@ __all__ = [
     "roll",
     "shift_exp",
     "shift_gelu",
+    "shift_mat_mul",
     "shiftmax",
     "slice_",
     "take",

@@ -58,10 +58,15 @@ def infer(x: TensorType, bias: TensorType, *, sqrt_start: int, sqrt_steps: int, 
 
 
 def quant(quants: Sequence[Quant | None], types: Sequence[TensorType], attributes: dict[str, Any]) -> Quant | None:
-    """The scale of the bias, which holds the folded gain; one scale must serve the whole row of x."""
+    """The scale of the bias, which holds the folded gain."""
+    return folded_gain("ILayerNorm (scales)", quants, types)
+
+
+def folded_gain(rule: str, quants: Sequence[Quant | None], types: Sequence[TensorType]) -> Quant | None:
+    """The scale of the bias, as every LayerNorm with a folded gain has it; one scale must serve the whole row of x."""
     x, bias = quants
-    require(x is None or x.axis is None, "ILayerNorm (scales)", "x must have one scale", x)
-    require(bias is None or bias.zero_point == 0, "ILayerNorm (scales)", "the bias must have zero point 0", bias)
+    require(x is None or x.axis is None, rule, "x must have one scale", x)
+    require(bias is None or bias.zero_point == 0, rule, "the bias must have zero point 0", bias)
     return bias and Quant(bias.scale, axis=None if bias.axis is None else len(types[0].shape) - 1)
 
 

@@ -58,18 +58,30 @@ def onnx_body(b: Body, v: Sym) -> Sym:
 
 def onnx_square_root(b: Body, v: Sym, start: str, steps: str) -> Sym:
     """The semantics on an int64 symbol; the names are those of the two attributes."""
-    reached = b.widen(b.emit("GreaterOrEqual", b.emit("Unsqueeze", v, b.ints([-1])), b.ints(HALF_BITS)))
-    from_bits = b.power_of_two(b.emit("ReduceSum", reached, b.ints([-1]), keepdims=0))
+    from_bits = _onnx_from_bits(b, v)
     k_0 = b.where(b.attribute(start).equals(0), from_bits, b.attribute(start))
     exact = b.attribute(steps).equals(0)
-
-    def newton(k: Sym) -> Sym:
-        is_root = b.floor_divide(v, b.maximum(k, 1)) >= k
-        is_root = is_root & (b.floor_divide(v, k + 1) <= k)
-        return b.where(exact & is_root, k, b.floor_divide(k + b.floor_divide(v, b.maximum(k, 1)), 2))
-
     # Forty steps from the bit length are enough for every v below 2**62; a root once found is kept.
-    return b.loop(b.where(exact, 40, b.attribute(steps)), k_0, newton)
+    return b.loop(b.where(exact, 40, b.attribute(steps)), k_0, lambda k: _onnx_newton(b, v, k, exact))
+
+
+def onnx_exact_root(b: Body, v: Sym) -> Sym:
+    """floor(sqrt(v)), of an int64 symbol."""
+    exact = b.cast(b.ints(1), "bool")
+    return b.loop(b.ints(40), _onnx_from_bits(b, v), lambda k: _onnx_newton(b, v, k, exact))
+
+
+def _onnx_from_bits(b: Body, v: Sym) -> Sym:
+    """2**floor(bits / 2)."""
+    reached = b.widen(b.emit("GreaterOrEqual", b.emit("Unsqueeze", v, b.ints([-1])), b.ints(HALF_BITS)))
+    return b.power_of_two(b.emit("ReduceSum", reached, b.ints([-1]), keepdims=0))
+
+
+def _onnx_newton(b: Body, v: Sym, k: Sym, exact: Sym) -> Sym:
+    """One step; where ``exact``, a root stays."""
+    is_root = b.floor_divide(v, b.maximum(k, 1)) >= k
+    is_root = is_root & (b.floor_divide(v, k + 1) <= k)
+    return b.where(exact & is_root, k, b.floor_divide(k + b.floor_divide(v, b.maximum(k, 1)), 2))
 
 
 def square_root(v: Wide, ctx: Context, step: str, *, start: int, steps: int) -> Wide:

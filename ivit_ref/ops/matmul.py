@@ -28,7 +28,7 @@ from ivit_ref import dyadic
 from ivit_ref.errors import ConstraintError
 from ivit_ref.events import STRICT, Context
 from ivit_ref.integers import Ints, Wide, narrow, widen
-from ivit_ref.ir import Dim, Quant, TensorType
+from ivit_ref.ir import Dim, Quant, Shape, TensorType
 from ivit_ref.registry import op, require, require_dtype
 from ivit_ref.shapes import broadcast
 
@@ -42,16 +42,21 @@ def infer(a: TensorType, b: TensorType, *, alpha: float) -> TensorType:
     """int32, in the shape of the product."""
     require_dtype("MatMul (C1)", "a", a, *FACTORS)
     require_dtype("MatMul (C1)", "b", b, *FACTORS)
-    holds = len(a.shape) >= 2 and len(b.shape) >= 2 and a.shape[-1] == b.shape[-2]
-    leading = broadcast(a.shape[:-2], b.shape[:-2]) if holds else None
-    if leading is None:
-        must = "the shapes must match as [..., i, k] and [..., k, j]"
-        raise ConstraintError("MatMul (C2)" + f": {must}, but found {a} and {b}")
+    shape = product_shape("MatMul (C2)", a, b)
     require(math.isfinite(alpha) and alpha > 0, "MatMul (C3)", "alpha must be finite and positive", alpha)
     wide = [x for x in (a, b) if x.dtype == "int32"]
     holds = not wide or (len(wide) == 1 and is_short(a.shape[-1]))
     require(holds, "MatMul (C4)", "at most one input may be int32, and then k must be at most 2**16", f"{a} and {b}")
-    return TensorType("int32", (*leading, a.shape[-2], b.shape[-1]))
+    return TensorType("int32", shape)
+
+
+def product_shape(rule: str, a: TensorType, b: TensorType) -> Shape:
+    """The shape of a matrix product, after the constraint on the shapes of its factors."""
+    holds = len(a.shape) >= 2 and len(b.shape) >= 2 and a.shape[-1] == b.shape[-2]
+    leading = broadcast(a.shape[:-2], b.shape[:-2]) if holds else None
+    if leading is None:
+        raise ConstraintError(f"{rule}: the shapes must match as [..., i, k] and [..., k, j], but found {a} and {b}")
+    return (*leading, a.shape[-2], b.shape[-1])
 
 
 def is_short(k: Dim) -> bool:

@@ -21,18 +21,21 @@ from ivit_ref.onnx_body import DOMAIN, OPSET, function_of
 from ivit_ref.onnx_io import to_model
 from ivit_ref.profiles import PROFILES
 from ivit_ref.registry import REGISTRY
+from ivit_ref.testing import calls_ibert
 from tests import calls_linear, calls_nonlinear
+from tests.onnx import extremes_ibert
 from tests.onnx.runtimes import RUNTIMES, Array, assert_same
 
 Attributes: TypeAlias = Mapping[str, Any]
 Call: TypeAlias = tuple[tuple[Array, ...], dict[str, Any]]
 
-CALLS: dict[str, st.SearchStrategy[Call]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS}
+CALLS: dict[str, st.SearchStrategy[Call]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS, **calls_ibert.CALLS}
 
 INFERRED_WHOLE = {
     *("MatMul", "Linear", "Conv", "Quantize", "ShiftExp", "IntDiv"),
     *("Shiftmax", "ShiftGELU", "Lookup", "Reshape", "Transpose", "Concat"),
     *("Center", "Rescale", "Mul", "Clip", "Where", "Take"),
+    *("IBertSoftmax", "IBertGELU", "ShiftMatMul"),
 }
 """Where onnx sees the whole shape. It does not behind a Loop (IntSqrt, ILayerNorm), nor lengths that come from attributes."""
 
@@ -430,6 +433,7 @@ EXTREMES: dict[str, Callable[[], Iterator[Call]]] = {
     "ReduceMean": reduce_mean_extremes,
     "MaxPool": max_pool_extremes,
     "Where": where_extremes,
+    **extremes_ibert.EXTREMES,
     **{name: partial(movement, name) for name in ("Reshape", "Transpose", "Concat", "Slice", "Take", "Roll", "Expand")},
 }
 
@@ -447,6 +451,7 @@ WRAPPING: dict[str, set[str]] = {
     "Shiftmax": {"e", "sum of exponentials", "F * x"},
     "ShiftGELU": {"e", "e_m", "sum of exponentials", "F * x", "x * sigma"},
     "ILayerNorm": {"sum of x", "x - mean", "sum of squares", "F * y", "o + bias"},
+    **extremes_ibert.WRAPPING,
 }
 """Every step at which an operator's text says "or wraps"."""
 

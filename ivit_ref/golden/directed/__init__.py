@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from ivit_ref.errors import GraphError
-from ivit_ref.golden.directed import division, elementwise, exponential, linear, movement, norm, scale, shift_gelu, shiftmax
+from ivit_ref.golden.directed import (
+    division,
+    elementwise,
+    exponential,
+    ibert,
+    linear,
+    movement,
+    norm,
+    scale,
+    shift_gelu,
+    shiftmax,
+)
 from ivit_ref.golden.directed.refused import refusals
 from ivit_ref.golden.group import Group
 from ivit_ref.profiles import PROFILES
@@ -43,6 +54,11 @@ PLAIN: Mapping[str, Callable[[], Iterator[Group]]] = {
     "Lookup": elementwise.lookups,
     "Where": elementwise.wheres,
     "MaxPool": elementwise.pools,
+    "IBertSoftmax": ibert.softmaxes,
+    "IBertGELU": ibert.gelus,
+    "IBertLayerNorm": ibert.layer_norms,
+    "LogIntSoftmax": ibert.log_softmaxes,
+    "ShiftMatMul": ibert.shift_products,
     "Reshape": movement.reshapes,
     "Transpose": movement.transposes,
     "Concat": movement.concats,
