@@ -181,6 +181,19 @@ def erf_scale(scale: float, shift: int) -> float:
 def _over_root_two(scale: float) -> float:
     """S/1.4142, in float32 as released."""
     return float(np.float32(scale) / np.float32(1.4142))
+def softmax_multiplier(scale: float) -> tuple[int, int, int]:
+    """``multiplier``, ``left_shift`` and ``diff_min`` of TFLiteSoftmax at the scale ``S``, which must be above 2**-26.
+
+    ``min(S * 2**26, 2**31 - 1)`` in float64 is ``multiplier * 2**(left_shift - 31)``: what takes a difference to Q5.26. Below
+    ``diff_min = -floor(31 * 2**26 / 2**left_shift)`` one would leave it.
+    Source: tensorflow/lite/kernels/internal/quantization_util.cc, PreprocessSoftmaxScaling and CalculateInputRadius.
+    """
+    scale = float32(scale)
+    if not (math.isfinite(scale) and scale > 2**-26):
+        raise ScaleError(f"softmax: the scale must be finite and above 2**-26, but found {scale}")
+    multiplier, shift = from_real(min(scale * 2**26, 2.0**31 - 1))
+    left_shift = MULTIPLIER_BITS - shift
+    return multiplier, left_shift, -(31 * 2**26 >> left_shift)
 
 
 def _repeat(scales: Sequence[float], channels: int) -> Sequence[float]:

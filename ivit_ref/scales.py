@@ -17,11 +17,22 @@ between = lru_cache(maxsize=1024)(dyadic.between)
 Attributes = dict[str, Attribute]
 Quants = Sequence["Quant | None"]
 
+SCALING: Mapping[str, tuple[str, ...]] = {
+    "Requantize": ("",),
+    "RequantizeAdd": ("a_", "b_"),
+    "GemmlowpRequantize": ("",),
+    "TosaRescale": ("",),
+}
+"""The operators that bring integers to the scale chosen for their result, and how the names of each input's number begin.
+
+What follows for them depends on that choice, so no rule of theirs (``follows``) could say it.
+"""
+
 
 def follow_from_scales(
     op: str, attributes: Mapping[str, Attribute], inputs: Quants, types: Sequence[TensorType], output: Quant | None
 ) -> Attributes:
-    """The dyadic numbers of ``Requantize`` and ``RequantizeAdd``, the scales of ``Dequantize``, the zero point of ``Center``.
+    """The dyadic numbers of the operators in ``SCALING``, the scales of ``Dequantize``, the zero point of ``Center``.
 
     Other operators have a rule of their own (``follows``), or none. Nothing follows where a scale is not known.
     """
@@ -35,20 +46,16 @@ def follow_from_scales(
         return {"scale": known[0].scale, "axis": known[0].axis or 0, "zero_point": known[0].zero_point}
     if op == "Center":
         return {"zero_point": known[0].zero_point}
-    if op not in ("Requantize", "RequantizeAdd") or output is None:
+    if op not in SCALING or output is None:
         return {}
     followed: Attributes = {"axis": _common_axis(op, known, types, output), "zero_point": output.zero_point}
     once = attributes.get("rounds") == "once"
     numbers = [between(q.scale, output.scale, f"the ratio of scales of {op}", any_shift=once) for q in known]
-    if op == "Requantize":
-        return followed | _dyadic("", numbers[0])
     if once:
         numbers = list(dyadic.common_shift(*_equally_many(numbers)))
-    return followed | _dyadic("a_", numbers[0]) | _dyadic("b_", numbers[1])
-
-
-def _dyadic(prefix: str, numbers: dyadic.Dyadics) -> Attributes:
-    return {f"{prefix}multiplier": numbers[0], f"{prefix}shift": numbers[1]}
+    for prefix, (multipliers, shifts) in zip(SCALING[op], numbers, strict=True):
+        followed |= {f"{prefix}multiplier": multipliers, f"{prefix}shift": shifts}
+    return followed
 
 
 def _equally_many(numbers: list[dyadic.Dyadics]) -> list[dyadic.Dyadics]:

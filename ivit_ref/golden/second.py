@@ -35,7 +35,8 @@ WORK_OF_AN_ELEMENT = 50
 ROW_BY_ROW = frozenset(
     {
         *("ShiftExp", "IntDiv", "IntSqrt", "Shiftmax", "ShiftGELU", "ILayerNorm", "Lookup"),
-        *("IBertSoftmax", "IBertGELU", "IBertLayerNorm", "LogIntSoftmax"),
+        *("IBertSoftmax", "IBertGELU", "IBertLayerNorm", "LogIntSoftmax", "TFLiteSoftmax", "L1LayerNorm", "ITASoftmax"),
+        *("FloatSoftmax", "FloatGELU", "FloatLayerNorm"),
     }
 )
 """Operators whose twins take a row as a flat list; the others take nested lists."""

@@ -10,6 +10,8 @@ from ivit_ref.ops.conv import conv
 
 from ivit_ref.ops.requantize import requantize
 from ivit_ref.ops.requantize_add import requantize_add
+from ivit_ref.ops.gemmlowp_requantize import gemmlowp_requantize
+from ivit_ref.ops.tosa_rescale import tosa_rescale
 from ivit_ref.ops.center import center
 from ivit_ref.ops.rescale import rescale
 from ivit_ref.ops.quantize import quantize
@@ -22,6 +24,7 @@ from ivit_ref.ops.shift_gelu import shift_gelu
 from ivit_ref.ops.int_sqrt import int_sqrt
 from ivit_ref.ops.i_layer_norm import i_layer_norm
 from ivit_ref.ops.lookup import lookup
+from ivit_ref.ops.tflite_softmax import tflite_softmax
 
 from ivit_ref.ops.i_bert_softmax import i_bert_softmax
 from ivit_ref.ops.i_bert_gelu import i_bert_gelu
@@ -54,6 +57,7 @@ __all__ = [
     "i_bert_gelu",
     "i_bert_layer_norm",
     "i_bert_softmax",
+    "gemmlowp_requantize",
     "i_layer_norm",
     "int_div",
     "int_sqrt",
@@ -77,6 +81,8 @@ __all__ = [
     "shiftmax",
     "slice_",
     "take",
+    "tflite_softmax",
+    "tosa_rescale",
     "transpose",
     "where",
 ]
