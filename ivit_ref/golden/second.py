@@ -32,7 +32,12 @@ MOST_WORK_OF_A_TWIN = 2**27
 WORK_OF_AN_ELEMENT = 50
 """In products: what a twin needs for an element of a tensor, which it makes of fractions."""
 
-ROW_BY_ROW = frozenset({"ShiftExp", "IntDiv", "IntSqrt", "Shiftmax", "ShiftGELU", "ILayerNorm", "Lookup"})
+ROW_BY_ROW = frozenset(
+    {
+        *("ShiftExp", "IntDiv", "IntSqrt", "Shiftmax", "ShiftGELU", "ILayerNorm", "Lookup"),
+        *("L1LayerNorm", "ITASoftmax", "FloatSoftmax", "FloatGELU", "FloatLayerNorm"),
+    }
+)
 """Operators whose twins take a row as a flat list; the others take nested lists."""
 
 

@@ -22,6 +22,11 @@ from ivit_ref.ops.shift_gelu import shift_gelu
 from ivit_ref.ops.int_sqrt import int_sqrt
 from ivit_ref.ops.i_layer_norm import i_layer_norm
 from ivit_ref.ops.lookup import lookup
+from ivit_ref.ops.l1_layer_norm import l1_layer_norm
+from ivit_ref.ops.ita_softmax import ita_softmax
+from ivit_ref.ops.float_softmax import float_softmax
+from ivit_ref.ops.float_gelu import float_gelu
+from ivit_ref.ops.float_layer_norm import float_layer_norm
 
 from ivit_ref.ops.mul import mul
 from ivit_ref.ops.clip import clip
@@ -45,9 +50,14 @@ __all__ = [
     "conv",
     "dequantize",
     "expand",
+    "float_gelu",
+    "float_layer_norm",
+    "float_softmax",
     "i_layer_norm",
     "int_div",
     "int_sqrt",
+    "ita_softmax",
+    "l1_layer_norm",
     "linear",
     "lookup",
     "matmul",
