@@ -4,25 +4,27 @@ Semantics, for each element x; a step of x is worth ``scale``
     phi = (1 + erf(scale * x / sqrt(2))) / 2         a real number: the normal distribution function
     y   = x * phi * 2**(out_bits - 1)                half to even
 
-One step of y is worth ``scale * 2**-(out_bits - 1)``, as in ShiftGELU. This is the baseline that integer methods are measured
-against: float functions between integer linear layers. It computes in floats, so a graph must allow it (V7), and it is no part
-of an integer-only model.
+One step of y is worth ``scale * 2**-(out_bits - 1)``, as in ShiftGELU. This is the baseline that integer methods are
+measured against: float functions between integer linear layers. It computes in floats, so a graph must allow it (V7), and
+it is no part of an integer-only model.
 
-Float64 is enough. x and the power of two are exact, phi is at most 1 and off by less than 2**-46 (the series of the ONNX body;
-the error function of a C library by less than 2**-51), so y, which is at most 2**30, is off by less than 2**-16 of a step, and
-for int8 and out_bits = 8 by less than 2**-32. That changes no rounding unless the exact value lies as near as that to a tie. No exact
-value but that of x = 0 is one: the error function is transcendental at every other algebraic number (Siegel, Shidlovskii).
+Float64 is enough. x and the power of two are exact, phi is at most 1 and off by less than 2**-46 (the series of the ONNX
+body; the error function of a C library by less than 2**-51), so y, which is at most 2**30, is off by less than 2**-16 of a
+step, and for int8 and out_bits = 8 by less than 2**-32. That changes no rounding unless the exact value lies as near as
+that to a tie. No exact value but that of x = 0 is one: the error function is transcendental at every other algebraic number
+(Siegel, Shidlovskii).
 
-The ONNX body has erf(u) = 2 / sqrt(pi) * exp(-u**2) * sum of 2**k * u**(2k + 1) / (2k + 1)!!, of which no term is negative, for u up
-to 6, and 1 beyond, where 1 - erf(u) is below 2**-55; it computes each code between the least and the greatest x once.
+The ONNX body has erf(u) = 2 / sqrt(pi) * exp(-u**2) * sum of 2**k * u**(2k + 1) / (2k + 1)!!, of which no term is negative,
+for u up to 6, and 1 beyond, where 1 - erf(u) is below 2**-55; it computes each code between the least and the greatest x
+once.
 
 Properties
     y lies between 0 and x * 2**(out_bits - 1). From x = 0 on it does not fall; below, it falls and then rises again, once.
     y(x) - y(-x) is x * 2**(out_bits - 1) exactly: what the one loses in rounding, the other gains.
 
 Sources
-    NVIDIA/FasterTransformer, INT8 modes of BERT and ViT: kernels that dequantize, compute in floats and quantize; arXiv 1606.08415 (GELU);
-    the grid is ShiftGELU's
+    NVIDIA/FasterTransformer, INT8 modes of BERT and ViT: kernels that dequantize, compute in floats and quantize;
+    arXiv 1606.08415 (GELU); the grid is ShiftGELU's
 
 Constraints
     (C1) x is int8 or int16

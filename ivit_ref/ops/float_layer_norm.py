@@ -8,15 +8,15 @@ Semantics, for each row x of C elements; the scale of x drops out
     o   = y * 2**30                                  half to even
     out = o + bias                                   must fit int32 (or wraps)
 
-y is ``(x - mean) / sqrt(sum of (x - mean)**2)``, without an epsilon: a constant row gives the bias. One step of the result is worth
-``gain * sqrt(C) / 2**30``, channel by channel, and the bias comes in the same steps, as in ILayerNorm. This is the baseline that
-integer methods are measured against: float functions between integer linear layers. It computes in floats, so a graph
-must allow it (V7), and it is no part of an integer-only model.
+y is ``(x - mean) / sqrt(sum of (x - mean)**2)``, without an epsilon: a constant row gives the bias. One step of the result
+is worth ``gain * sqrt(C) / 2**30``, channel by channel, and the bias comes in the same steps, as in ILayerNorm. This is the
+baseline that integer methods are measured against: float functions between integer linear layers. It computes in floats, so
+a graph must allow it (V7), and it is no part of an integer-only model.
 
-Float64 is enough. n and v are integers within int64, n within 2**33; v becomes a float, is multiplied by C, the root taken and n divided:
-four roundings of at most 2**-53 each, so o, which is at most 2**30, is off by less than 2**-21 of a step. That changes no
-rounding unless the exact value lies as near as that to a tie. At an exact tie the root is an integer with 2**31 in it, and at most
-2**40: it has few other bits, so float64 is exact there too.
+Float64 is enough. n and v are integers within int64, n within 2**33; v becomes a float, is multiplied by C, the root taken
+and n divided: four roundings of at most 2**-53 each, so o, which is at most 2**30, is off by less than 2**-21 of a step.
+That changes no rounding unless the exact value lies as near as that to a tie. At an exact tie the root is an integer with
+2**31 in it, and at most 2**40: it has few other bits, so float64 is exact there too.
 
 Properties
     A number added to the whole row changes nothing, nor does a whole factor above 0 (but where float64 rounds otherwise: within
@@ -24,8 +24,8 @@ Properties
     o has the sign of x - mean, or is 0; of two elements the larger one has at least the same o.
 
 Sources
-    NVIDIA/FasterTransformer, INT8 modes of BERT and ViT: kernels that dequantize, compute in floats and quantize; arXiv 1607.06450 (LayerNorm);
-    the grid and the folded bias are ILayerNorm's
+    NVIDIA/FasterTransformer, INT8 modes of BERT and ViT: kernels that dequantize, compute in floats and quantize;
+    arXiv 1607.06450 (LayerNorm); the grid and the folded bias are ILayerNorm's
 
 Constraints
     (C1) x is int8, uint8 or int16, and has an axis of at most 2**16 elements to go along

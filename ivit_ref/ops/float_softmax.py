@@ -4,15 +4,15 @@ Semantics, for each row x of the last axis; a step of x is worth ``scale``
     p = exp(scale * x) / sum of exp(scale * x)       real numbers
     y = p * 2**(out_bits - 1)                        half to even; saturated to dtype
 
-One step of y is worth 2**-(out_bits - 1), as in Shiftmax. This is the baseline that integer methods are measured against: float
-functions between integer linear layers. It computes in floats, so a graph must allow it (V7), and it is no part of
-an integer-only model.
+One step of y is worth 2**-(out_bits - 1), as in Shiftmax. This is the baseline that integer methods are measured against:
+float functions between integer linear layers. It computes in floats, so a graph must allow it (V7), and it is no part of an
+integer-only model.
 
-Float64 is enough. ``scale * (x - max)`` is exact for int8 and int16, and for int32 off by 2**-53 of less than 746, beyond which the
-exponential is 0. So an exponential is off by less than 2**-43 of itself, a sum of 2**16 of them, in any order, by less than
-2**-36, and y, which is at most 2**15, by less than 2**-20 of a step. That changes no rounding unless the exact value lies as near as
-that to a tie. By the theorem of Lindemann and Weierstrass there is one exact tie: 2**out_bits equal numbers, each 1/2, where
-float64 is exact too, and y is 0.
+Float64 is enough. ``scale * (x - max)`` is exact for int8 and int16, and for int32 off by 2**-53 of less than 746, beyond
+which the exponential is 0. So an exponential is off by less than 2**-43 of itself, a sum of 2**16 of them, in any order, by
+less than 2**-36, and y, which is at most 2**15, by less than 2**-20 of a step. That changes no rounding unless the exact
+value lies as near as that to a tie. By the theorem of Lindemann and Weierstrass there is one exact tie: 2**out_bits equal
+numbers, each 1/2, where float64 is exact too, and y is 0.
 
 Properties
     y is from 0 to 2**(out_bits - 1), and a row that has that number saturates a signed dtype of out_bits bits.
@@ -21,7 +21,8 @@ Properties
     A row of C adds up to 2**(out_bits - 1) within C / 2, but for saturation.
 
 Sources
-    NVIDIA/FasterTransformer, INT8 modes of BERT and ViT: kernels that dequantize, compute in floats and quantize; the grid is Shiftmax's
+    NVIDIA/FasterTransformer, INT8 modes of BERT and ViT: kernels that dequantize, compute in floats and quantize;
+    the grid is Shiftmax's
 
 Constraints
     (C1) x is int8, uint8, int16 or int32, and has an axis of at most 2**16 elements to go along

@@ -10,24 +10,24 @@ worth ``ln(2) / 2**shift``, and r(d) = d / 2**shift, half up, is a distance in w
     F    = (255 * 256) / s                   floor
     y    = F >> r(m - x)                     over the whole row again
 
-One step of y is worth 1/255, and base two is exact: with the step ``ln(2) / 2**shift`` of x the power ``2**(x / 2**shift)`` is
-exp(S * x), and the only error is that every distance is rounded to whole octaves. No constant is fitted to another
-scale: an input of another step is another function, and is refused. The release has blocks of 16 columns and shift = 0 (a step
-of 0.693); until November 2024 it had shift = 5 (0.0217), as in the paper.
+One step of y is worth 1/255, and base two is exact: with the step ``ln(2) / 2**shift`` of x the power ``2**(x / 2**shift)``
+is exp(S * x), and the only error is that every distance is rounded to whole octaves. No constant is fitted to another
+scale: an input of another step is another function, and is refused. The release has blocks of 16 columns and shift = 0 (a
+step of 0.693); until November 2024 it had shift = 5 (0.0217), as in the paper.
 
-The maximum itself adds 256, so s is at least 256 and y at most 255. Where s is above 65280, F is 0, and the whole row is: at
-256 equal numbers.
+The maximum itself adds 256, so s is at least 256 and y at most 255. Where s is above 65280, F is 0, and the whole row is:
+at 256 equal numbers.
 
-The release also has a form that is not streaming: one block for the whole row, with the sum rounded down once at its end and
-not in each term. The smallest row at which the two part is (0, -9, -9): two terms of 1/2 make the sum 257 and the first
-element 254, where streaming drops both and has 255. That form also stores 255 as int8 -1, and from 63 octaves on its ``2**shift``
-leaves int64: with 64 of them the row becomes 0. Streaming does neither.
+The release also has a form that is not streaming: one block for the whole row, with the sum rounded down once at its end
+and not in each term. The smallest row at which the two part is (0, -9, -9): two terms of 1/2 make the sum 257 and the first
+element 254, where streaming drops both and has 255. That form also stores 255 as int8 -1, and from 63 octaves on its
+``2**shift`` leaves int64: with 64 of them the row becomes 0. Streaming does neither.
 
 Properties
     A number added to the whole row changes nothing, and of two elements the larger one has at least the same y.
-    With shift = 0 a row adds up to at most 255. With another it may exceed that: distances are rounded for each new maximum, and
-    their sum may be above the rounded distance that y has. With blocks of 16 and shift 5, sixteen numbers at 0, sixteen at 16 and
-    one at 32 give 307.
+    With shift = 0 a row adds up to at most 255. With another it may exceed that: each growth of the maximum is rounded, and
+    what they add up to may be above the rounded distance that y has. With blocks of 16 and shift = 5, sixteen numbers at 0,
+    sixteen at 16 and one at 32 give 307.
     Order matters (no permutation equivariance): a small number is dropped beside the maximum, and counts in a block before it.
 
 Sources

@@ -9,15 +9,17 @@ Semantics, for each row x of C elements; the scale of x drops out
     o   = (F * y) / 2                        floor
     out = o + bias                           must fit int32 (or wraps)
 
-This is ILayerNorm with another statistic: k is the root of the sum of squares where the mean magnitude times C_L1 is the standard
-deviation, as it is for a normal distribution with C_L1 = sqrt(pi / 2), the default of ``dyadic.l1_constant``. One step of the
-result is worth ``gain * sqrt(C) / 2**30``, channel by channel, and the bias comes in the same steps, as in ILayerNorm.
+This is ILayerNorm with another statistic: k is the root of the sum of squares where the mean magnitude times C_L1 is the
+standard deviation, as it is for a normal distribution with C_L1 = sqrt(pi / 2), the default of ``dyadic.l1_constant``. One
+step of the result is worth ``gain * sqrt(C) / 2**30``, channel by channel, and the bias comes in the same steps, as in
+ILayerNorm.
 
-An outlier counts by its magnitude and not by its square, so k falls behind: among normal numbers one of 20 standard deviations
-makes the true root 1.56 times k for C = 192 and 1.20 times k for C = 768, and the whole row comes out that much too large. For a
-single outlier in an otherwise constant row it is ``sqrt(C) / (2 * C_L1)`` times: 5.5 for C = 192, where o alone leaves int32.
+An outlier counts by its magnitude and not by its square, so k falls behind: among normal numbers one of 20 standard
+deviations makes the true root 1.56 times k for C = 192 and 1.20 times k for C = 768, and the whole row comes out that much
+too large. For a single outlier in an otherwise constant row it is ``sqrt(C) / (2 * C_L1)`` times: 5.5 for C = 192, where o
+alone leaves int32.
 
-a is at most ``2**31 + 2**15``: half of the row at either end, and half a step of rounding each. Nothing on the way leaves int64.
+a is at most ``2**31 + 2**15``: half of the row at either end, and half a step of rounding each. Nothing leaves int64.
 
 Properties
     An even number added to the whole row changes nothing, and an odd one only where the mean is a tie.
@@ -25,8 +27,8 @@ Properties
     A row that is a whole number of times as large has the same o but for the rounding of the mean, of k and of F.
 
 Sources
-    arXiv 2009.08034 (Fully-8bit), L1 LayerNorm: no code was released. The rest is ILayerNorm's frame, so that only the statistic
-    differs; the constant is that of arXiv 1803.01814, L1 batch normalization
+    arXiv 2009.08034 (Fully-8bit), L1 LayerNorm: no code was released. The frame is ILayerNorm's, so that only the
+    statistic differs; the constant is that of arXiv 1803.01814, L1 batch normalization
 
 Constraints
     (C1) x is int8, uint8 or int16, and has an axis of at most 2**16 elements to go along

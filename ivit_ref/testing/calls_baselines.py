@@ -10,7 +10,6 @@ from typing import Any
 
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
-import numpy as np
 import numpy.typing as npt
 
 from ivit_ref import dyadic

@@ -77,6 +77,7 @@ TIES: dict[str, Callable[[Group, Call], bool]] = {
     "Quantize": tie_quantize,
     "ReduceMean": tie_reduce_mean,
     "ILayerNorm": tie_i_layer_norm,
+    "L1LayerNorm": tie_i_layer_norm,
 }
 
 # --- Exponentials

@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from ivit_ref.errors import GraphError
-from ivit_ref.golden.directed import division, elementwise, exponential, linear, movement, norm, scale, shift_gelu, shiftmax
+from ivit_ref.golden.directed import (
+    baselines,
+    division,
+    elementwise,
+    exponential,
+    linear,
+    movement,
+    norm,
+    scale,
+    shift_gelu,
+    shiftmax,
+)
 from ivit_ref.golden.directed.refused import refusals
 from ivit_ref.golden.group import Group
 from ivit_ref.profiles import PROFILES
@@ -41,6 +52,11 @@ PLAIN: Mapping[str, Callable[[], Iterator[Group]]] = {
     "Rescale": elementwise.rescalings,
     "Clip": elementwise.clips,
     "Lookup": elementwise.lookups,
+    "L1LayerNorm": baselines.l1_layer_norms,
+    "ITASoftmax": baselines.ita_softmaxes,
+    "FloatSoftmax": baselines.float_softmaxes,
+    "FloatGELU": baselines.float_gelus,
+    "FloatLayerNorm": baselines.float_layer_norms,
     "Where": elementwise.wheres,
     "MaxPool": elementwise.pools,
     "Reshape": movement.reshapes,
