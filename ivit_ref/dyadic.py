@@ -33,6 +33,10 @@ ERF_CURVATURE = -0.2888
 """The coefficient of the square in I-BERT's polynomial for erf."""
 
 
+NORMAL_DEVIATION = math.sqrt(math.pi / 2)
+"""The standard deviation of a normal distribution, over its mean absolute deviation."""
+
+
 def from_real(ratio: float, what: str = "ratio", *, any_shift: bool = False) -> tuple[int, int]:
     """The dyadic number of a float64 ratio, as ``batch_frexp`` of the release forms it.
 
@@ -61,6 +65,24 @@ def from_real(ratio: float, what: str = "ratio", *, any_shift: bool = False) -> 
 def to_fraction(multiplier: int, shift: int) -> Fraction:
     """The exact value of a dyadic number."""
     return Fraction(multiplier, 2**shift)
+
+
+def l1_constant(length: int, constant: float = NORMAL_DEVIATION) -> tuple[int, int]:
+    """The dyadic number of ``constant / sqrt(length)``, which makes a sum of magnitudes the root of a sum of squares.
+
+    Fully-8bit's LayerNorm (arXiv 2009.08034) divides by the mean magnitude times a constant, where LayerNorm divides by the
+    standard deviation. ScaleError refuses a length below 1 and a constant that is not positive.
+    """
+    if length < 1:
+        raise ScaleError(f"dyadic: the length of a row must be at least 1, but found {length}")
+    if not constant > 0:
+        raise ScaleError(f"dyadic: the constant of L1LayerNorm must be positive, but found {constant}")
+    return from_real(constant / math.sqrt(length), "the constant of L1LayerNorm")
+
+
+def base_two_step(shift: int) -> float:
+    """The float32 step at which ``exp(S * x)`` is ``2**(x / 2**shift)``: the natural logarithm of 2, shifted."""
+    return float32(math.ldexp(math.log(2), -shift))
 
 
 def between(source: Sequence[float], target: Sequence[float], what: str = "ratio", *, any_shift: bool = False) -> Dyadics:

@@ -107,6 +107,13 @@ class Body:
         """A float32 constant."""
         return self.emit("Constant", value_float=value)
 
+    def float64(self, value: float | Sequence[float]) -> Sym:
+        """A float64 constant, for the operators that compute in floats: a scalar or a vector."""
+        return self.emit("Constant", value=numpy_helper.from_array(np.asarray(value, np.float64)))
+
+    def to_float64(self, x: Sym) -> Sym:
+        return self.emit("Cast", x, to=TensorProto.DOUBLE)
+
     def attribute(self, name: str) -> Sym:
         """An attribute of the operator: an int as a scalar, ints as a vector, floats likewise."""
         key = VALUE_FIELDS[attribute_kind(self.op.attributes[name], name)]

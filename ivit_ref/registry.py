@@ -48,6 +48,8 @@ class OpDef:
     follows: FollowRule | None
     inputs: tuple[str, ...]
     attributes: Mapping[str, Any]
+    floats: bool = False
+    """Whether it computes in floating point, between integers: only a graph that allows it may have one (V7)."""
 
     @property
     def text(self) -> str:
@@ -99,6 +101,7 @@ def op(
     onnx_body: Callable[..., Sym],
     quant: QuantRule | None = None,
     follows: FollowRule | None = None,
+    floats: bool = False,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Declare an operator; the decorated function checks its constraints whenever it is called."""
 
@@ -109,7 +112,7 @@ def op(
         attributes = {p.name: hints[p.name] for p in parameters if p.kind == p.KEYWORD_ONLY and p.name != "ctx"}
         if name in REGISTRY:
             raise IvitError(f"op {name}: must be declared once, but found a second declaration")
-        definition = OpDef(name, kernel, infer, onnx_body, quant, follows, inputs, attributes)  # type: ignore[arg-type]
+        definition = OpDef(name, kernel, infer, onnx_body, quant, follows, inputs, attributes, floats)  # type: ignore[arg-type]
         REGISTRY[name] = definition
 
         @functools.wraps(kernel)

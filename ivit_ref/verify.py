@@ -100,6 +100,14 @@ def check_exponential_unit(graph: Graph, node: Node) -> None:
         raise GraphError(f"{_at(node)} (V6): {must}, but found {node.attributes['i0']}")
 
 
+def check_floats(graph: Graph, node: Node) -> None:
+    """(V7) an operator that computes in floats is in a graph whose metadata says that it may."""
+    found = graph.metadata.get("floats")
+    if _definition(node).floats and found != "allowed":
+        must = "an operator that computes in floats needs a graph that allows it: graph.with_metadata(floats='allowed')"
+        raise GraphError(f"{_at(node)} (V7): {must}, but found floats = {found!r}")
+
+
 NodeRule = Callable[[Graph, Node], None]
 
 
@@ -115,8 +123,8 @@ def _refusing(rule: NodeRule) -> NodeRule:
     return checked
 
 
-NODE_RULES = tuple(map(_refusing, (check_type, check_edge_scale, check_edge_constants, check_exponential_unit)))
-CLASHING_RULES = tuple(map(_refusing, (check_type, check_edge_constants, check_exponential_unit)))
+NODE_RULES = tuple(map(_refusing, (check_type, check_edge_scale, check_edge_constants, check_exponential_unit, check_floats)))
+CLASHING_RULES = tuple(map(_refusing, (check_type, check_edge_constants, check_exponential_unit, check_floats)))
 
 
 def _at(node: Node) -> str:

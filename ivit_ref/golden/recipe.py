@@ -30,6 +30,7 @@ def node_graph(group: Group) -> tuple[Graph, dict[str, Array]]:
     output = Value(RESULT, definition.result_type(types, group.attributes), meaning)
     node = Node(group.op, tuple(group.inputs), (output,), group.attributes, group.op)
     metadata = {"profile": group.profile} if group.profile else {}
+    metadata |= {"floats": "allowed"} if definition.floats else {}
     return Graph(group.op, inputs, (RESULT,), (), (node,), metadata), dict(group.inputs)
 
 

@@ -31,6 +31,11 @@ from ivit_ref.ops.i_bert_gelu import i_bert_gelu
 from ivit_ref.ops.i_bert_layer_norm import i_bert_layer_norm
 from ivit_ref.ops.log_int_softmax import log_int_softmax
 from ivit_ref.ops.shift_mat_mul import shift_mat_mul
+from ivit_ref.ops.l1_layer_norm import l1_layer_norm
+from ivit_ref.ops.ita_softmax import ita_softmax
+from ivit_ref.ops.float_softmax import float_softmax
+from ivit_ref.ops.float_gelu import float_gelu
+from ivit_ref.ops.float_layer_norm import float_layer_norm
 
 from ivit_ref.ops.mul import mul
 from ivit_ref.ops.clip import clip
@@ -58,9 +63,14 @@ __all__ = [
     "i_bert_layer_norm",
     "i_bert_softmax",
     "gemmlowp_requantize",
+    "float_gelu",
+    "float_layer_norm",
+    "float_softmax",
     "i_layer_norm",
     "int_div",
     "int_sqrt",
+    "ita_softmax",
+    "l1_layer_norm",
     "linear",
     "log_int_softmax",
     "lookup",

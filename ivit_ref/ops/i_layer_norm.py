@@ -50,24 +50,29 @@ NUMERATOR = 2**31 - 1
 
 def infer(x: TensorType, bias: TensorType, *, sqrt_start: int, sqrt_steps: int, **_: Any) -> TensorType:
     """int32, in the shape of x."""
-    require_dtype("ILayerNorm (C1)", "x", x, "int8", "uint8", "int16")
-    check_row("ILayerNorm (C1)", x)
-    require(bias == TensorType("int32", x.shape[-1:]), "ILayerNorm (C2)", f"bias must be int32[{x.shape[-1]}]", bias)
+    check_tensors("ILayerNorm (C1)", "ILayerNorm (C2)", x, bias)
     check_iteration("ILayerNorm (C3)", "ILayerNorm (C4)", sqrt_start, sqrt_steps)
     return TensorType("int32", x.shape)
 
 
 def quant(quants: Sequence[Quant | None], types: Sequence[TensorType], attributes: dict[str, Any]) -> Quant | None:
-    """The scale of the bias, which holds the folded gain."""
-    return folded_gain("ILayerNorm (scales)", quants, types)
+    """The scale of the bias, which holds the folded gain; one scale must serve the whole row of x."""
+    return quant_of_bias("ILayerNorm (scales)", quants, types)
 
 
-def folded_gain(rule: str, quants: Sequence[Quant | None], types: Sequence[TensorType]) -> Quant | None:
-    """The scale of the bias, as every LayerNorm with a folded gain has it; one scale must serve the whole row of x."""
+def quant_of_bias(rule: str, quants: Sequence[Quant | None], types: Sequence[TensorType]) -> Quant | None:
+    """``quant``, for every LayerNorm with the gain folded into the scale of its bias."""
     x, bias = quants
     require(x is None or x.axis is None, rule, "x must have one scale", x)
     require(bias is None or bias.zero_point == 0, rule, "the bias must have zero point 0", bias)
     return bias and Quant(bias.scale, axis=None if bias.axis is None else len(types[0].shape) - 1)
+
+
+def check_tensors(c1: str, c2: str, x: TensorType, bias: TensorType) -> None:
+    """C1 and C2, which every LayerNorm with a folded gain shares."""
+    require_dtype(c1, "x", x, "int8", "uint8", "int16")
+    check_row(c1, x)
+    require(bias == TensorType("int32", x.shape[-1:]), c2, f"bias must be int32[{x.shape[-1]}]", bias)
 
 
 def onnx_body(b: Body, x: Sym, bias: Sym) -> Sym:

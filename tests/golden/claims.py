@@ -78,6 +78,7 @@ TIES: dict[str, Callable[[Group, Call], bool]] = {
     "ReduceMean": tie_reduce_mean,
     "ILayerNorm": tie_i_layer_norm,
     "IBertLayerNorm": tie_i_layer_norm,
+    "L1LayerNorm": tie_i_layer_norm,
 }
 
 # --- Exponentials
