@@ -203,6 +203,8 @@ def erf_scale(scale: float, shift: int) -> float:
 def _over_root_two(scale: float) -> float:
     """S/1.4142, in float32 as released."""
     return float(np.float32(scale) / np.float32(1.4142))
+
+
 def softmax_multiplier(scale: float) -> tuple[int, int, int]:
     """``multiplier``, ``left_shift`` and ``diff_min`` of TFLiteSoftmax at the scale ``S``, which must be above 2**-26.
 

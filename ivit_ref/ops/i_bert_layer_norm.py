@@ -44,7 +44,7 @@ from ivit_ref.events import STRICT, Context
 from ivit_ref.integers import Ints, divide, isqrt, narrow, widen
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops.i_bert_softmax import onnx_half_even
-from ivit_ref.ops.i_layer_norm import folded_gain
+from ivit_ref.ops.i_layer_norm import quant_of_bias
 from ivit_ref.ops.int_sqrt import onnx_exact_root
 from ivit_ref.ops.shiftmax import check_row
 from ivit_ref.registry import op, require, require_dtype
@@ -64,7 +64,7 @@ def infer(x: TensorType, bias: TensorType, *, shift: int) -> TensorType:
 
 def quant(quants: Sequence[Quant | None], types: Sequence[TensorType], attributes: dict[str, Any]) -> Quant | None:
     """The scale of the bias, which holds the folded gain."""
-    return folded_gain("IBertLayerNorm (scales)", quants, types)
+    return quant_of_bias("IBertLayerNorm (scales)", quants, types)
 
 
 def onnx_body(b: Body, x: Sym, bias: Sym) -> Sym:

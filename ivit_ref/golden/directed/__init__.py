@@ -9,14 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 
 from ivit_ref.errors import GraphError
 from ivit_ref.golden.directed import (
-    division,
-    elementwise,
-    exponential,
-    ibert,
     baselines,
     division,
     elementwise,
     exponential,
+    ibert,
     linear,
     movement,
     norm,
