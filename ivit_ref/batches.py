@@ -66,11 +66,17 @@ def _joined(graph: Graph, name: str, parts: list[Array]) -> Array:
     return np.concatenate(parts) if batched and len(parts) > 1 else parts[0]
 
 
-def accuracy(outputs: Mapping[str, Array], given: Mapping[str, Array], source: str) -> dict[str, Any]:
-    """Top-1 accuracy against ``labels``, and how often the class is that of the given ``logits``."""
+def logits_of(outputs: Mapping[str, Array]) -> Array | None:
+    """The output ``logits``, or the only one in float32; None where that is not a row for each image."""
     floats = [y for y in outputs.values() if y.dtype == np.float32]
     logits = outputs.get("logits", floats[0] if len(floats) == 1 else None)
-    if logits is None or logits.ndim != 2:
+    return None if logits is None or logits.ndim != 2 else logits
+
+
+def accuracy(outputs: Mapping[str, Array], given: Mapping[str, Array], source: str) -> dict[str, Any]:
+    """Top-1 accuracy against ``labels``, and how often the class is that of the given ``logits``."""
+    logits = logits_of(outputs)
+    if logits is None:
         return {}
     answer = logits.argmax(axis=1)
     facts: dict[str, Any] = {}

@@ -184,6 +184,20 @@ class Graph:
 
         return with_profile(self, profile)
 
+    def with_methods(
+        self,
+        *,
+        softmax: str | None = None,
+        gelu: str | None = None,
+        layernorm: str | None = None,
+        requantize: str | None = None,
+    ) -> Graph:
+        """The graph with the operators of these roles by another published method each (``methods.METHODS``)."""
+        from ivit_ref.exchange import with_methods
+
+        given = {"softmax": softmax, "gelu": gelu, "layernorm": layernorm, "requantize": requantize}
+        return with_methods(self, {role: name for role, name in given.items() if name is not None})  # type: ignore[misc]
+
     def with_attributes(self, op: str, **attributes: Attribute) -> Graph:
         """The graph with some attributes of every ``op`` node replaced, and the scales that follow from it."""
         from ivit_ref.rewrite import with_attributes

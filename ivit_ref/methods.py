@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from ivit_ref.errors import InputError
+from ivit_ref import dyadic
+from ivit_ref.errors import GraphError, InputError
+from ivit_ref.integers import BOUNDS
 from ivit_ref.ir import Attribute, Quant, TensorType
 from ivit_ref.profiles import Profile, profile_named
 from ivit_ref.registry import lookup
@@ -23,25 +25,85 @@ ROLES: tuple[Role, ...] = get_args(Role)
 Attributes = dict[str, Attribute]
 
 
-def _nothing(x: TensorType) -> Attributes:
-    return {}
-
-
 @dataclass(frozen=True)
 class Method:
-    """An operator in a role, and the attributes that its publication fixes (for an input of the type given)."""
+    """An operator in a role, and what its publication fixes."""
 
     name: str
     op: str
-    fixed: Callable[[TensorType], Attributes] = field(default=_nothing)
+    fixed: Callable[[TensorType], Attributes] = field(default=lambda x: {})
+    """Attributes, for an input of the type given."""
+    kept: tuple[str, ...] = ()
+    """Attributes that it takes over from the operator whose place it takes, where that has them."""
+    step: float | None = None
+    """What a step of its input must be worth; None: anything."""
+    profiled: bool = False
+    """Whether a profile chooses its constants."""
 
+
+def _fixed(**attributes: Attribute) -> Callable[[TensorType], Attributes]:
+    return lambda x: attributes
+
+
+def row_length(x: TensorType) -> int:
+    """The length of the last axis, which operators on rows need to know."""
+    if not x.shape or not isinstance(x.shape[-1], int):
+        raise GraphError(f"methods: the last axis must have a known length, but found {x}")
+    return x.shape[-1]
+
+
+def _l1_constant(x: TensorType) -> Attributes:
+    multiplier, shift = dyadic.l1_constant(row_length(x))
+    return {"multiplier": multiplier, "shift": shift}
+
+
+def _safe_shift(x: TensorType) -> Attributes:
+    """The least shift at which no row of the type leaves uint32; the release takes the largest variance seen in training."""
+    low, high = BOUNDS[x.dtype]
+    shift = 0
+    while row_length(x) * ((high - low) >> shift) ** 2 >= 2**32:
+        shift += 1
+    return {"shift": shift}
+
+
+REQUANTIZED = ("axis", "dtype", "multiplier", "shift", "zero_point")
+"""What one requantization takes over from another; where scales are known, all but the dtype follows from them."""
 
 METHODS: Mapping[Role, tuple[Method, ...]] = {
-    "softmax": (Method("shiftmax", "Shiftmax"),),
-    "gelu": (Method("shiftgelu", "ShiftGELU"),),
-    "layernorm": (Method("ilayernorm", "ILayerNorm"),),
-    "requantize": (Method("dyadic", "Requantize"),),
+    "softmax": (
+        Method("shiftmax", "Shiftmax", profiled=True),
+        Method("ibert", "IBertSoftmax", _fixed(n=30, out_bits=8, dtype="uint8")),
+        Method("lis", "LogIntSoftmax", _fixed(n=30, bits=4)),
+        Method("ita", "ITASoftmax", _fixed(block=16, shift=5), step=dyadic.base_two_step(5)),
+        Method("ita-octaves", "ITASoftmax", _fixed(block=16, shift=0), step=dyadic.base_two_step(0)),
+        Method("tflite", "TFLiteSoftmax", _fixed(dtype="int8")),
+        Method("float", "FloatSoftmax", _fixed(out_bits=16, dtype="int16"), kept=("out_bits", "dtype")),
+    ),
+    "gelu": (
+        Method("shiftgelu", "ShiftGELU", profiled=True),
+        Method("ibert", "IBertGELU", _fixed(shift=0)),
+        Method("tflite", "Lookup"),
+        Method("float", "FloatGELU", _fixed(out_bits=8)),
+    ),
+    "layernorm": (
+        Method("ilayernorm", "ILayerNorm", profiled=True),
+        Method("ibert", "IBertLayerNorm", _safe_shift),
+        Method("l1", "L1LayerNorm", _l1_constant),
+        Method("float", "FloatLayerNorm"),
+    ),
+    "requantize": (
+        Method("dyadic", "Requantize", kept=REQUANTIZED, profiled=True),
+        Method("hawq", "Requantize", _fixed(rounding="half_even"), kept=REQUANTIZED),
+        Method("gemmlowp", "GemmlowpRequantize", kept=REQUANTIZED),
+        Method("tosa", "TosaRescale", _fixed(double_round=False), kept=REQUANTIZED),
+        Method("tosa-double", "TosaRescale", _fixed(double_round=True), kept=REQUANTIZED),
+    ),
 }
+
+
+def roles_of(op: str) -> tuple[Role, ...]:
+    """The roles that an operator plays; Lookup plays none, since what its table holds is not known."""
+    return tuple(role for role in ROLES if op != "Lookup" and any(method.op == op for method in METHODS[role]))
 
 
 def methods(role: Role) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, get_args
 
 from onnx import ModelProto
@@ -17,12 +17,21 @@ from onnx import ModelProto
 from ivit_ref.arrays import read_npy
 from ivit_ref.errors import InputError
 from ivit_ref.events import Event
+from ivit_ref.exchange import with_methods
 from ivit_ref.importer import Choices
 from ivit_ref.importer.choices import Gelu, LayerNorm, Softmax
 from ivit_ref.integers import Ints
 from ivit_ref.ir import Array, Graph, Node
+from ivit_ref.methods import ROLES, Role, methods
 from ivit_ref.onnx_io import graph_of, is_native, read
 from ivit_ref.profiles import PROFILES
+
+IMPORTED: Mapping[Role, tuple[str, ...]] = {
+    "softmax": get_args(Softmax),
+    "gelu": get_args(Gelu),
+    "layernorm": get_args(LayerNorm),
+}
+"""What an import itself may choose for a float operator."""
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -34,11 +43,13 @@ def add_profile(parser: argparse.ArgumentParser, what: str) -> None:
 
 def add_import(parser: argparse.ArgumentParser) -> None:
     """The options for a quantized model that is imported."""
-    group = parser.add_argument_group("for a model that is imported (QDQ, QOperator, custom domains)")
-    group.add_argument("--dims", nargs="+", action="extend", metavar="NAME=LENGTH", help="lengths of named axes: --dims N=1")
-    for name, what in (("softmax", Softmax), ("gelu", Gelu), ("layernorm", LayerNorm)):
-        allowed = get_args(what)
-        group.add_argument(f"--{name}", choices=allowed, metavar="|".join(allowed), help=f"default: {allowed[0]}")
+    parser.add_argument("--dims", nargs="+", action="extend", metavar="NAME=LENGTH", help="lengths of named axes: --dims N=1")
+    group = parser.add_argument_group("methods, which take the place of the operators of these roles")
+    for role in ROLES:
+        allowed = tuple(dict.fromkeys((*methods(role), *IMPORTED.get(role, ()))))
+        imported = [name for name in allowed if name not in methods(role)]
+        only = f"{', '.join(imported)}: for a model that is imported" if imported else None
+        group.add_argument(f"--{role}", choices=allowed, metavar="|".join(allowed), help=only)
 
 
 def dims_of(args: argparse.Namespace) -> dict[str, int]:
@@ -52,10 +63,10 @@ def dims_of(args: argparse.Namespace) -> dict[str, int]:
     return dims
 
 
-def choices_of(args: argparse.Namespace) -> dict[str, str]:
-    """What the options choose for an import; nothing where none is given."""
-    given = {name: getattr(args, name) for name in ("softmax", "gelu", "layernorm")}
-    return {name: value for name, value in given.items() if value is not None}
+def choices_of(args: argparse.Namespace) -> dict[Role, str]:
+    """The methods that the options choose; nothing where none is given."""
+    given = {role: getattr(args, role) for role in ROLES}
+    return {role: name for role, name in given.items() if name is not None}
 
 
 def load_graph(args: argparse.Namespace, path: str) -> Graph:
@@ -66,14 +77,20 @@ def load_graph(args: argparse.Namespace, path: str) -> Graph:
 def asked_for(args: argparse.Namespace, model: ModelProto, path: str) -> Graph:
     """The same for a file that has been read."""
     given = choices_of(args)
-    native = is_native(model)
-    if native and given:
-        raise InputError(f"--{next(iter(given))}: is for a model that is imported, but {path} has operators of our own")
-    if native:
-        graph = graph_of(model, path, choices=None, dims=dims_of(args))
-        return graph.with_profile(args.profile) if args.profile else graph
-    profile = {"profile": args.profile} if args.profile else {}
-    return graph_of(model, path, choices=Choices(**given, **profile), dims=dims_of(args))  # type: ignore[arg-type]
+    if not is_native(model):
+        chosen = {role: name for role, name in given.items() if name in IMPORTED.get(role, ())}
+        profile = {"profile": args.profile} if args.profile else {}
+        graph = graph_of(model, path, choices=Choices(**chosen, **profile), dims=dims_of(args))  # type: ignore[arg-type]
+        return _exchanged(graph, {role: name for role, name in given.items() if role not in chosen})
+    for role, name in given.items():
+        if name not in methods(role):
+            raise InputError(f"--{role}: {name} is for a model that is imported, but {path} has operators of our own")
+    graph = graph_of(model, path, choices=None, dims=dims_of(args))
+    return _exchanged(graph.with_profile(args.profile) if args.profile else graph, given)
+
+
+def _exchanged(graph: Graph, methods: dict[Role, str]) -> Graph:
+    return with_methods(graph, methods) if methods else graph
 
 
 def named_inputs(pairs: list[str]) -> dict[str, Array]:
@@ -116,6 +133,16 @@ def table(rows: list[tuple[str, str]]) -> str:
     """Lines of a name and what is said of it."""
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def columns(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Lines of cells under their heads: the first ``left`` columns and the last flush left, numbers between them right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    last = len(widths) - 1
+    return [
+        "  ".join(f"{v:<{w}}" if i < left or i == last else f"{v:>{w}}" for i, (v, w) in enumerate(zip(r, widths, strict=True)))
+        for r in rows
+    ]
 
 
 def event_totals(events: Sequence[dict[str, Any]]) -> str:

@@ -73,8 +73,9 @@ def _rewritten(args: argparse.Namespace, source: str) -> Graph:
     _refuse(args, ("num_heads", "image_size", "model"), f"the source is {source}")
     model = read(source)
     if is_native(model):
-        if args.profile is None:
-            raise InputError(f"--profile: must name the profile to rewrite a graph in, but there is none for {source}")
+        if args.profile is None and not choices_of(args):
+            must = "--profile, --softmax, --gelu, --layernorm or --requantize: must say what to rewrite"
+            raise InputError(f"{must}, but there is none for {source}")
         return asked_for(args, model, source)
     return asked_for(args, model, source).with_metadata(source_sha256=file_digest(source))
 
