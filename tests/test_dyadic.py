@@ -333,7 +333,9 @@ def test_unit_constant_rounds_like_torch(scale: float, value: float, power: Lite
 
 
 def test_unit_constant_divides_through_the_reciprocal() -> None:
-    found = [s for s in np.linspace(0.003, 0.03, 9001, dtype=np.float32) if math.floor(np.float32(2.7921147) / (s * s)) != via(s)]
+    found = [
+        s for s in np.linspace(0.003, 0.03, 9001, dtype=np.float32) if math.floor(np.float32(2.7921147) / (s * s)) != via(s)
+    ]
     assert found
     assert all(dyadic.unit_constant(2.7921147, float(s), 2) == via(s) for s in found)
 

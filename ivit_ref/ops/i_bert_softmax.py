@@ -101,7 +101,9 @@ def exponential_unit(rule: str, x: Quant | None) -> dict[str, int]:
     if x is None:
         return {}
     require_one_scale(rule, x)
-    return dict(zip(("x0", "b", "c"), dyadic.exp_polynomial(x.scale[0]), strict=True))
+    x0, b, c = dyadic.exp_polynomial(x.scale[0])
+    require(c >= 1, rule, "x must have a scale of at most 1.67, for c to be at least 1", x)
+    return {"x0": x0, "b": b, "c": c}
 
 
 def require_one_scale(rule: str, x: Quant) -> None:

@@ -106,6 +106,9 @@ def test_i_bert_softmax_needs_one_scale_for_its_constants() -> None:
     for quant in (Quant((0.5, 0.25), axis=0), Quant((-0.5,))):
         with pytest.raises(ConstraintError, match=r"^IBertSoftmax \(scales\): x must have one positive scale, but found"):
             rule([quant], types, {})
+    assert rule([Quant((1.5,))], types, {})["c"] == 1
+    with pytest.raises(ConstraintError, match=r"^IBertSoftmax \(scales\): x must have a scale of at most 1.67"):
+        rule([Quant((1.75,))], types, {})
 
 
 def test_i_bert_softmax_has_a_step_of_its_own() -> None:
@@ -130,6 +133,13 @@ def test_i_bert_softmax_by_hand() -> None:
     factor = 2**32 // sum(e)
     y = i_bert_softmax(row(100, 86, 73), **published(0.05))
     np.testing.assert_array_equal(y, np.array([v * factor >> 24 for v in e], "uint8"), strict=True)
+
+
+def test_i_bert_softmax_rounds_half_to_even() -> None:
+    # 1124 / 8 = 140.5 is 140, and (1124 - 53) / 8 = 133.9 is 134.
+    a = {**published(0.05, out_bits=16, dtype="int32"), "c": 1124, "multiplier": 1, "shift": 3}
+    factor = 2**32 // (140 + 134)
+    assert i_bert_softmax(row(0, -1), **a).tolist() == [140 * factor >> 16, 134 * factor >> 16]
 
 
 def test_i_bert_softmax_loses_what_floors_take() -> None:

@@ -91,6 +91,11 @@ def test_log_int_softmax_by_hand() -> None:
     assert log_int_softmax(row(100, 86, 73), **published(0.05)).tolist() == [1, 2, 3]
 
 
+def test_log_int_softmax_rounds_its_ratio_half_to_even() -> None:
+    # 1, 1 and 1/2: 2.5 is 2, and 5 is 5.
+    assert log_int_softmax(row(14, 14, 0), **published(0.05)).tolist() == [1, 1, 2]
+
+
 def test_log_int_softmax_adds_up_to_three_quarters_or_five() -> None:
     assert values_of(log_int_softmax(row(9, 9, 9), **published(0.05))).sum() == 0.75
     assert values_of(log_int_softmax(row(9, 9, 9, 9, 9), **published(0.05))).sum() == 1.25

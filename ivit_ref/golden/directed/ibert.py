@@ -75,8 +75,12 @@ def log_softmaxes() -> Iterator[Group]:
         cases = [*_rows(attributes), *_counts()]
         name = f"{named(scale)}_{bits}_bits"
         yield stacked("LogIntSoftmax", "", name, f"S = {scale:.4g}", "int8", cases, attributes, scale=scale)
-    lost: dict[str, Attribute] = {"x0": -30, "b": 40, "c": 300, "n": 4, "bits": 4}
-    cases = [case("exponentials of 0, and the clamp", "clamp", [0, -20, -21, -29, -30, -50, -119, -120, -128])]
+    lost: dict[str, Attribute] = {"x0": -30, "b": 35, "c": 300, "n": 4, "bits": 4}
+    cases = [
+        case("exponentials of 0, and the clamp", "", [0, -17, -18, -29, -30, -50, -119, -120, -128]),
+        case("a ratio of 2.5 is 2: one more in c, or one less in b, makes it 3", "", [0, 0, -5] + [-18] * 6),
+        case("a ratio of 5.5 is 6: one less in c, or one more in b, makes it 5", "", [0] * 5 + [-5] + [-18] * 3),
+    ]
     yield stacked("LogIntSoftmax", "", "vanishing", "constants of no scale: z falls below 0", "int8", cases, lost)
 
 
