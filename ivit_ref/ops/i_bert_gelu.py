@@ -10,7 +10,7 @@ One step of the result is worth S * (a*S'**2 * 2**shift) / 2, a negative number.
 and one = floor(1/(a*S'**2 * 2**shift)), in float32, follow from S and ``shift``; all three are negative.
 
 ``shift`` is chosen. The release has 14, for the int32 accumulators that it takes GELU of, whose steps are about 1e-5, and no
-width: at that step the 1e5 that stands for 1 gives 8e11, which a shift of 25 brings into int32. On int8 a shift of 14 leaves
+width: at that step the 1e5 that stands for 1 gives 7e11, which a shift of 25 brings into int32. On int8 a shift of 14 leaves
 nothing of erf: at S = 0.05, one is -1 and y is -1 or 0, and the result is off by up to 31 (at 0.1 by 288, at 0.03 by 4.3).
 With a shift of 0 it is off by up to 0.021 (0.033, 0.017). The release has an S for each channel; here one serves all.
 

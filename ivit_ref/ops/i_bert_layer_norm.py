@@ -19,8 +19,8 @@ equal numbers is its bias. With a shift, v is 0 also where no y is negative and 
 which leaves int32 from y = 2 on.
 
 Properties
-    order is kept where biases are equal, o has the sign of y, and a permuted row and bias give a permuted result
-    |o| <= 2**30 with a shift of 0, if nothing wraps: no y is above the root of the sum of squares
+    if nothing wraps, order is kept where biases are equal; a permuted row and bias always give a permuted result
+    with a shift of 0, if nothing wraps, o has the sign of y and |o| <= 2**30: no y is above the root of the sum of squares
     an even number that all of a row have in common does not matter; an odd one turns the rounding of a mean between two
     integers: (0, 1) has the mean 0, and (1, 2) has 2
 
