@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -320,3 +321,30 @@ def test_exp_unit_refuses_scales_that_are_too_large() -> None:
         dyadic.exp_unit(2.0, "round", sigmoid=True)
     for rule in ("ceil", "floor_plus_one"):
         assert dyadic.exp_unit(2.0**100, rule) == 1
+
+
+@given(st.floats(2.0**-20, 2.0, width=32), st.sampled_from([-0.6931, 2.7, 2.8, -1.769]), st.sampled_from([1, 2]))
+def test_unit_constant_rounds_like_torch(scale: float, value: float, power: Literal[1, 2]) -> None:
+    """The power, its reciprocal and the product with the number: each is rounded to float32."""
+    raised = Fraction(float32(Fraction(scale) ** power))
+    reciprocal = Fraction(float32(1 / raised))
+    product = Fraction(float32(reciprocal * Fraction(float32(Fraction(value)))))
+    assert dyadic.unit_constant(value, scale, power) == math.floor(product)
+
+
+def test_unit_constant_divides_through_the_reciprocal() -> None:
+    found = [
+        s for s in np.linspace(0.003, 0.03, 9001, dtype=np.float32) if math.floor(np.float32(2.7921147) / (s * s)) != via(s)
+    ]
+    assert found
+    assert all(dyadic.unit_constant(2.7921147, float(s), 2) == via(s) for s in found)
+
+
+def via(scale: np.float32) -> int:
+    return math.floor(np.float32(1) / (scale * scale) * np.float32(2.7921147))
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, math.inf, math.nan, 1e-30])
+def test_unit_constant_refuses_scales_without_a_finite_constant(scale: float) -> None:
+    with pytest.raises(ScaleError, match=r"^constant: the scale must "):
+        dyadic.unit_constant(2.0, scale, 2)

@@ -241,19 +241,10 @@ _PLAIN: Mapping[str, list[Variant]] = {
     "Rescale": [Variant("int32", {"alpha": (-0.5,), "axis": 0}, (_WIDE,))],
     "Clip": [Variant("int16", {"low": -100, "high": 30}, (Input("int16"),))],
     "Lookup": [Variant("int8", {"low": -128}, (_ROW, Input("int16", (256,), shared=True)))],
-    "IBertSoftmax": [
-        _at(step(0.05), "int8", at_scale("IBertSoftmax", step(0.05), **_PUBLISHED)),
-        _at(step(0.002), "int16", at_scale("IBertSoftmax", step(0.002), **_PUBLISHED)),
-    ],
-    "IBertGELU": [
-        _at(step(0.03), "int8", at_scale("IBertGELU", step(0.03), shift=0)),
-        _at(step(2e-5), "int32", at_scale("IBertGELU", step(2e-5), shift=14)),
-    ],
-    "IBertLayerNorm": [
-        Variant(f"{dtype}_shift_{shift}", {"shift": shift}, (Input(dtype), _BIASES))
-        for dtype, shift in (("int8", 0), ("int16", 1), ("int32", 12))
-    ],
-    "LogIntSoftmax": [_at(s, dtype, at_scale("LogIntSoftmax", s, n=30, bits=4)) for s, dtype in SCALES[:2]],
+    "IBertSoftmax": [_at(step(0.002), "int16", at_scale("IBertSoftmax", step(0.002), **_PUBLISHED))],
+    "IBertGELU": [_at(step(0.0005), "int16", at_scale("IBertGELU", step(0.0005), shift=12))],
+    "IBertLayerNorm": [Variant("int32_shift_12", {"shift": 12}, (_WIDE, _BIASES))],
+    "LogIntSoftmax": [_at(step(0.01), "int16", at_scale("LogIntSoftmax", step(0.01), n=30, bits=4))],
     "ShiftMatMul": [
         Variant("int8", {"bits": 4, "alpha": 1.0}, (Input("uint8", (2, 3), "code"), Input("int8", (3, 4), shared=True)))
     ],

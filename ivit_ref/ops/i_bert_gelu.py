@@ -1,23 +1,24 @@
 """IBertGELU: GELU as I-BERT has it, x/2 * (1 + erf(x/1.4142)), with erf as a polynomial of degree two.
 
-Semantics, elementwise; a step of x is worth S
-    t = min(|x|, -b)                         b stands for -1.769/S', where S' = S/1.4142: erf is 1 from there on
-    y = sgn(x) * ((t + b)**2 + c)            erf in steps of a*S'**2, where a = -0.2888: c stands for 1/(a*S'**2), and is negative
-    y = floor(y / 2**shift)                  erf in steps of a*S'**2 * 2**shift
-    out = x * (y + one)                      one stands for 1 in these steps, and is negative; must fit int32 (or wraps)
+Semantics, elementwise; a step of x is worth S, and S' is S/1.4142
+    t   = min(|x|, -b)                       b stands for -1.769/S': erf is 1 from there on
+    y   = sgn(x) * ((t + b)**2 + c)          erf in steps of a*S'**2, with a = -0.2888; c stands for 1/(a*S'**2)
+    y   = floor(y / 2**shift)                erf in steps of a*S'**2 * 2**shift, a negative number
+    out = x * (y + one)                      one stands for 1 in these steps; must fit int32 (or wraps)
 
-One step of the result is worth S * (a*S'**2 * 2**shift) / 2, a negative number. b = floor(-1.769/S'), c = floor((1/a)/S'**2) and
-one = floor(1/(a*S'**2 * 2**shift)), in float32, follow from S and ``shift``.
+One step of the result is worth S * (a*S'**2 * 2**shift) / 2, a negative number. b = floor(-1.769/S'), c = floor((1/a)/S'**2)
+and one = floor(1/(a*S'**2 * 2**shift)), in float32, follow from S and ``shift``; all three are negative.
 
-``shift`` is chosen. The release has 14, for the int32 accumulators that it computes GELU of, whose steps are about 1e-5. On int8 it
-leaves nothing of erf: one is -1 at S = 0.05, y is -1 or 0, and the result is off by up to 31 in real units (288 at 0.1, 4.3 at 0.03).
-With a shift of 0 it is off by at most 0.021 there (0.033 and 0.017). The release has one S for each channel; here one must serve all.
+``shift`` is chosen. The release has 14, for the int32 accumulators that it takes GELU of, whose steps are about 1e-5, and no
+width: at that step the 1e5 that stands for 1 gives 7e11, which a shift of 25 brings into int32. On int8 a shift of 14 leaves
+nothing of erf: at S = 0.05, one is -1 and y is -1 or 0, and the result is off by up to 31 (at 0.1 by 288, at 0.03 by 4.3).
+With a shift of 0 it is off by up to 0.021 (0.033, 0.017). The release has an S for each channel; here one serves all.
 
 Properties
-    out is 0 at 0; out(x) - out(-x) is 2*x*one with a shift of 0, as GELU(x) - GELU(-x) is x; with another it may be x less, where
-    an erf that is no multiple of 2**shift is floored
-    from -b on, out is x*(c + one), and down from b it is x*(one - c), with a shift of 0: the tail of the negative numbers is 0
-    exactly where one = c, and is a line where the two floors part
+    out is 0 at 0; with a shift of 0, out(x) - out(-x) = 2*x*one, as GELU(x) - GELU(-x) = x; with another it may be x less
+    with a shift of 0, out is x*(one + c) from x = -b on, and x*(one - c) up to x = b: the tail of the negative numbers is 0
+    where one = c, as mostly, and a line where the two floors part: at S = 0.02947328612208366, where one = c + 1, -128 gives
+    -128 steps, which are worth 0.00024
 
 Sources
     arXiv 2101.01321, i-erf and i-GELU; kssteven418/I-BERT fairseq/quantization/utils/quant_modules.py, ``IntGELU``

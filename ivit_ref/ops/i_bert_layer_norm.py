@@ -13,16 +13,16 @@ Semantics, for each row x of C elements; the scale of x drops out
 One step of the result is worth ``gain * sqrt(C) / 2**30``, channel by channel, and the bias comes in the same steps, as in
 ILayerNorm: ``bias = floor((beta / gain) / (sqrt(C) / 2**30))``.
 
-``shift`` is chosen: the release finds the smallest one with which no v of the training reaches 2**32, and keeps it. Where v is 0 the
-release divides by zero, and its row is infinite, or not a number where y is 0. max(k, 1) stands for that here, so that a row of equal
-numbers is its bias. With a shift, v is also 0 for small y of which none is negative, for which o is 2**30 * y: from 2 on that leaves
-int32. The release computes in float32.
+``shift`` is chosen: the release finds the smallest one with which no v of its training reaches 2**32, and keeps it. Where v is
+0 the release divides by zero: the result is NaN where y is 0, and infinite elsewhere. max(k, 1) is taken here, and a row of
+equal numbers is its bias. With a shift, v is 0 also where no y is negative and all are below 2**shift; o is 2**30 * y then,
+which leaves int32 from y = 2 on.
 
 Properties
-    order is kept within a row of equal biases, the sign of o is that of y, and a permuted row and bias give a permuted result
-    |o| <= 2**30 with a shift of 0 and no wrap: no y is above the root of the sum of squares
-    a number that all of a row have in common does not matter if it is even; an odd one turns a mean that lies between two integers
-    the other way: (0, 1) has mean 0, and (1, 2) has mean 2
+    if nothing wraps, order is kept where biases are equal; a permuted row and bias always give a permuted result
+    with a shift of 0, if nothing wraps, o has the sign of y and |o| <= 2**30: no y is above the root of the sum of squares
+    an even number that all of a row have in common does not matter; an odd one turns the rounding of a mean between two
+    integers: (0, 1) has the mean 0, and (1, 2) has 2
 
 Sources
     arXiv 2101.01321, i-sqrt and i-LayerNorm; kssteven418/I-BERT fairseq/quantization/utils/quant_modules.py, ``IntLayerNorm``

@@ -5,26 +5,25 @@ Semantics, for each row x of the last axis; a step of x is worth S
     d   = max(d, n*x0)
     q   = d / x0                             floor; x0 stands for -ln(2)/S, so q is the whole halvings
     r   = d - q*x0                           the rest, in (x0, 0]
-    z   = max(r*(r + b) + c, 0)              exp(S r) in steps of 0.35815147 * S**2
-    e   = z * multiplier / 2**(shift + q)    half to even; min(e, 32767); multiplier / 2**shift stands for 32767/c
+    z   = max(r*(r + b) + c, 0)              exp(S r), in steps of 0.35815147 * S**2
+    e   = z * multiplier / 2**(shift + q)    half to even; then min(e, 32767); multiplier / 2**shift stands for 32767/c
     s   = sum of e
     F   = 2**32 / s                          the reciprocal; floor
     y   = (e * F) >> (32 - out_bits)         one step of y is worth 2**-out_bits; saturated to dtype
 
-x0 = floor(-0.6931/S), b = floor((0.96963238/0.35815147)/S) and c = floor((1/0.35815147)/S**2), in float32, follow from S, and so
-does the dyadic number of 32767/c. The published n is 30, and out_bits is 8 with dtype uint8.
+x0 = floor(-0.6931/S), b = floor((0.96963238/0.35815147)/S) and c = floor((1/0.35815147)/S**2), in float32, follow from S, and
+so does the dyadic number of 32767/c. The published n is 30 and out_bits 8, with dtype uint8.
 
-The release has z * 2**(n - q), an integer for every q, and gives it 16 bits by a factor of 32767 / (c * 2**n): the largest value
-that there is becomes 32767. 2**n drops out of that product, and is not formed here. The release does it in float64, with the
-dyadic number of another ratio of the same value (a*S**2/2**n over c*2**n/32767) and range statistics that have converged.
+The release forms z * 2**(n - q), which is an integer because q is at most n, and brings it to 16 bits with the factor 32767 /
+(c * 2**n), by which its largest value becomes 32767. The quotient is that of z * 32767 and c * 2**q: 2**n drops out. The
+released factor is made of scales, so its dyadic number has another error, and a few e that lie on a tie differ by one.
 
 Properties
-    y is from 0 to 2**out_bits, and to 2**out_bits - 1 where multiplier and shift are those of 32767/c: a one-hot row is 255 at 8
-    a row adds up to at most 2**out_bits; every loss is a floor's: two equal numbers are 127 and 127, and 256 of them 0 each
+    y is from 0 to 2**out_bits; where multiplier and shift are those of 32767/c, one less, and a one-hot row is 255 at 8 bits
+    a row adds up to at most 2**out_bits, and to less where floors take away: two equal numbers are 127 each, 256 are 0 each
     a number that all of a row have in common does not matter, and a permuted row gives a permuted result
-    order is kept, x_i <= x_j gives y_i <= y_j, where b >= -2*x0 - 3 and 2*((x0 + 1)*(x0 + 1 + b) + c) >= c. Every float32 scale
-    above 0.0015134 has both. At some below, e at x0 is above e at x0 + 1: at 0.000756658730097115 the row (0, -916, -917) has the
-    e (32767, 16383, 16384)
+    order is kept, x_i <= x_j gives y_i <= y_j, where b >= -2*x0 - 3 and 2*((x0 + 1)*(x0 + 1 + b) + c) >= c. Every float32
+    scale from 0.0015134 to 1.67 has both. Not all below: at 0.000756658730097115, (0, -916, -917) is (127, 63, 64)
 
 Sources
     arXiv 2101.01321, i-exp and i-softmax; kssteven418/I-BERT fairseq/quantization/utils/quant_modules.py, ``IntSoftmax`` and
@@ -102,7 +101,9 @@ def exponential_unit(rule: str, x: Quant | None) -> dict[str, int]:
     if x is None:
         return {}
     require_one_scale(rule, x)
-    return dict(zip(("x0", "b", "c"), dyadic.exp_polynomial(x.scale[0]), strict=True))
+    x0, b, c = dyadic.exp_polynomial(x.scale[0])
+    require(c >= 1, rule, "x must have a scale of at most 1.67, for c to be at least 1", x)
+    return {"x0": x0, "b": b, "c": c}
 
 
 def require_one_scale(rule: str, x: Quant) -> None:

@@ -10,16 +10,17 @@ Semantics, for each row x of the last axis
 A code stands for the probability 2**-code, and the code 2**bits for 0. The published n is 30 and bits is 4; x0, b and c follow
 from the scale of x.
 
-This is the released rounding of log2(R): f + 1 where R - 2**f >= 2**(f - 1), else f, with f = floor(log2(R)). 2**f <= R < 2**(f + 1)
-gives R >= 1.5 * 2**k for every k < f and for no k > f, and for k = f exactly where one is added: the count is the same. A number
-of 2**bits or more is the release's 0, and the count stops there. The release takes log2 and the quotient in float32.
+The count is the released rounding of log2(R): with f = floor(log2(R)), f + 1 where R - 2**f >= 2**(f - 1), else f. For R is
+from 2**f to below 2**(f + 1), so R >= 1.5 * 2**k holds for every k < f, for k = f exactly where one is added, and for no
+other. What the release rounds to 2**bits or more stands for 0 there, and the count stops at 2**bits. The release takes the
+quotient and its logarithm in float32.
 
 Properties
-    codes are from 0 to 2**bits; the largest number of a row has the smallest code
+    codes are from 0 to 2**bits
     a number that all of a row have in common does not matter, and a permuted row gives a permuted result
     order is turned around, x_i <= x_j gives code_i >= code_j, under the same conditions as in IBertSoftmax
-    2**-code is above 5/8 and below 3/2 of e/s, and so is the sum of a row, unless a code is 2**bits: three equal numbers are 1/4
-    each, five are as well, and two of which one is a little more than twice the other are 1 and 1/4
+    2**-code is above 5/8 and below 3/2 of e/s, and a row adds up to as much, unless a code is 2**bits: three equal numbers are
+    1/4 each, five as well; two of which one is a little more than twice the other are 1 and 1/4
 
 Sources
     arXiv 2111.13824, Log-Int-Softmax; megvii-research/FQ-ViT models/ptq/layers.py, ``QIntSoftmax``
