@@ -60,10 +60,11 @@ def float_softmax_extremes() -> Iterator[Call]:
 
 
 def float_gelu_extremes() -> Iterator[Call]:
-    for dtype, scale in product(("int8", "int16"), (2.0**-126, 2.0**-7, 1.0, 2.0**126)):
-        for x in rows(dtype):
+    for scale in (2.0**-126, 2.0**-7, 1.0, 2.0**126):
+        for x in rows("int8"):
             yield (x,), {"scale": scale, "out_bits": 2}
             yield (x,), {"scale": scale, "out_bits": 16}
+        yield (np.array([-(2**15), 2**15 - 1], np.int16),), {"scale": scale, "out_bits": 16}
     # Arguments just below 6, where the series has most terms that count, and where it ends.
     yield (np.arange(8400, 8560, dtype=np.int16),), {"scale": 2.0**-10, "out_bits": 16}
 
