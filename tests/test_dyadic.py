@@ -348,3 +348,24 @@ def via(scale: np.float32) -> int:
 def test_unit_constant_refuses_scales_without_a_finite_constant(scale: float) -> None:
     with pytest.raises(ScaleError, match=r"^constant: the scale must "):
         dyadic.unit_constant(2.0, scale, 2)
+# --- Constants of the peers
+
+
+@pytest.mark.parametrize("length", [1, 2, 48, 192, 384, 768, 1024])
+def test_the_l1_constant_is_the_root_of_half_pi_over_the_length(length: int) -> None:
+    found = dyadic.to_fraction(*dyadic.l1_constant(length))
+    assert abs(float(found) ** 2 * 2 * length / math.pi - 1) < 2**-29
+    assert dyadic.l1_constant(length, 1.0) == dyadic.from_real(1 / math.sqrt(length))
+
+
+@pytest.mark.parametrize(("length", "constant"), [(0, 1.0), (-1, 1.0), (8, 0.0), (8, -1.25), (8, math.nan), (8, math.inf)])
+def test_the_l1_constant_refuses(length: int, constant: float) -> None:
+    with pytest.raises(ScaleError, match=r"^dyadic: the (length of a row|constant of L1LayerNorm) must be"):
+        dyadic.l1_constant(length, constant)
+
+
+def test_the_base_two_step_is_the_nearest_float32() -> None:
+    for shift in range(8):
+        step = Fraction(dyadic.base_two_step(shift)) * 2**shift
+        assert abs(float(step) - math.log(2)) <= 2**-25
+        assert step == Fraction(11629080, 2**24)

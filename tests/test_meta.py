@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from onnx import NodeProto
+from onnx import NodeProto, TensorProto
 
 import ivit_ref
 from ivit_ref.onnx_body import DOMAIN, OPSET, function_of
 from ivit_ref.registry import REGISTRY
 from ivit_ref.testing import calls_ibert
+from ivit_ref.testing import calls_baselines
 from tests import calls_linear, calls_nonlinear
 
 PACKAGE = Path(ivit_ref.__file__).parent
@@ -138,6 +139,7 @@ def test_a_twin_shares_nothing_with_the_package(op: str) -> None:
 
 def test_every_operator_has_calls() -> None:
     found = [*calls_linear.CALLS, *calls_nonlinear.CALLS, *calls_ibert.CALLS]
+    found = [*calls_linear.CALLS, *calls_nonlinear.CALLS, *calls_baselines.CALLS]
     assert sorted(found) == sorted(REGISTRY)
 
 
@@ -148,6 +150,13 @@ def test_an_onnx_body_is_made_of_standard_operators(op: str) -> None:
     assert nodes
     assert {node.domain for node in nodes} == {""}
     assert [(o.domain, o.version) for o in function.opset_import] == [("", OPSET)]
+
+
+@operators
+def test_float64_is_in_the_bodies_of_operators_that_compute_in_floats(op: str) -> None:
+    nodes = all_nodes(function_of(REGISTRY[op]).node)
+    casts = {a.i for n in nodes for a in n.attribute if n.op_type == "Cast" and a.name == "to"}
+    assert (TensorProto.DOUBLE in casts) == REGISTRY[op].floats
 
 
 @operators

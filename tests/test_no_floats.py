@@ -8,6 +8,7 @@ reading: their source neither divides by ``/`` nor names a float type.
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ from ivit_ref.integers import widen
 from ivit_ref.profiles import PROFILES, Profile
 from ivit_ref.registry import REGISTRY
 from ivit_ref.testing import calls_ibert
+from ivit_ref.testing import calls_baselines
 from tests import calls_linear, calls_nonlinear
 from tests.graphs import Array, graphs, inputs_of
 
@@ -41,6 +43,11 @@ IMAGES = PACKAGE.parent / "graphs" / "digits_test.npz"
 EDGES = ("Quantize", "Dequantize")
 INTEGER_OPS = sorted(set(REGISTRY) - set(EDGES))
 CALLS: dict[str, st.SearchStrategy[Any]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS, **calls_ibert.CALLS}
+IN_FLOATS = sorted(op for op, definition in REGISTRY.items() if definition.floats)
+"""The baseline that computes in floats and says so: a graph must allow it (V7), so no other graph has one."""
+
+INTEGER_OPS = sorted(set(REGISTRY) - set(EDGES) - set(IN_FLOATS))
+CALLS: dict[str, st.SearchStrategy[Any]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS, **calls_baselines.CALLS}
 PROFILED: dict[str, Callable[[Profile], dict[str, Any]]] = {
     "ShiftExp": lambda p: p.shift_exp(0.05),
     "IntDiv": lambda p: p.int_div(p.softmax_out_bits),
@@ -229,6 +236,15 @@ def test_every_operator_is_called() -> None:
 def test_no_float_in_any_call(op: str, data: st.DataObject) -> None:
     arrays, attributes = data.draw(CALLS[op])
     assert_without_floats(op, arrays, attributes)
+
+
+@pytest.mark.parametrize("op", IN_FLOATS)
+def test_what_says_that_it_computes_in_floats_does(op: str) -> None:
+    x = np.array([[0, -1, -100], [7, -128, 127]], np.int8)
+    arrays = (x, np.array([5, -6, 7], np.int32))[: len(REGISTRY[op].inputs)]
+    attributes = {"scale": 0.25, "out_bits": 8, "dtype": "int8"}
+    with pytest.raises(FloatFound):
+        assert_without_floats(op, arrays, {k: v for k, v in attributes.items() if k in REGISTRY[op].attributes})
 
 
 ROWS: dict[str, tuple[Array, ...]] = {
@@ -443,7 +459,9 @@ def by_floats(source: str) -> set[str]:
 
 
 def test_only_the_edges_name_floats() -> None:
+    exempt = {inspect.getsourcefile(REGISTRY[op].kernel) for op in IN_FLOATS}
     paths = [*(PACKAGE / "ops").glob("*.py"), PACKAGE / "integers.py", PACKAGE / "events.py"]
+    paths = [path for path in paths if str(path) not in exempt]
     found = {f"{path.stem}.{name}" for path in paths for name in by_floats(path.read_text())}
     assert found == {"quantize.quantize", "dequantize.dequantize", "integers.to_float32"}
 

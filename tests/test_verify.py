@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from ivit_ref import Constant, Graph, GraphBuilder, Node, Quant, TensorType, Value, run, verify
 from ivit_ref.errors import ConstraintError, GraphError
 from ivit_ref.profiles import PROFILES, TVM
+from ivit_ref.registry import REGISTRY
 from tests.graphs import Array, graphs, inputs_of, runs
 
 PROFILE_NAMES = sorted(PROFILES)
@@ -694,3 +695,40 @@ def test_rewritten_graphs_take_the_inputs_of_the_first(data: st.DataObject) -> N
     graph = data.draw(graphs())
     inputs = data.draw(inputs_of(graph))
     assert set(inputs) == {v.name for v in graph.with_profile("tvm").inputs}
+
+
+# --- V7
+
+
+def with_float(**metadata: str) -> Graph:
+    """The attention with its softmax in floats, on the same grid."""
+    graph = attention().with_metadata(**metadata)
+    attributes = {"scale": 0.25, "out_bits": 16, "dtype": "int16"}
+    node = next(n for n in graph.nodes if n.name == "softmax")
+    instead = Node("FloatSoftmax", node.inputs, node.outputs, attributes, node.name)
+    return replace(graph, nodes=tuple(instead if n is node else n for n in graph.nodes))
+
+
+@pytest.mark.parametrize("metadata", [{}, {"floats": "no"}, {"floats": ""}])
+def test_v7_an_operator_in_floats_is_no_part_of_an_integer_graph(metadata: dict[str, str]) -> None:
+    found = repr(metadata.get("floats"))
+    message = (
+        rf"^node 'softmax' \(FloatSoftmax\) \(V7\): .*graph\.with_metadata\(floats='allowed'\), but found floats = {found}$"
+    )
+    refused(with_float(**metadata), message)
+
+
+def test_v7_a_graph_that_allows_floats_has_them() -> None:
+    verify(with_float(floats="allowed"))
+    refused(
+        changed(with_float(floats="allowed"), "softmax", attributes={"scale": 0.5}), r"V5\): scale must be 0.25, but found 0.5"
+    )
+
+
+def test_v7_holds_where_scales_may_clash() -> None:
+    with pytest.raises(GraphError, match=r"\(V7\)"):
+        verify(with_float(), clash=True)
+
+
+def test_v7_is_about_these_operators() -> None:
+    assert {op for op, definition in REGISTRY.items() if definition.floats} == {"FloatSoftmax", "FloatGELU", "FloatLayerNorm"}

@@ -15,8 +15,8 @@ a graph must allow it (V7), and it is no part of an integer-only model.
 
 Float64 is enough. n and v are integers within int64, n within 2**33; v becomes a float, is multiplied by C, the root taken
 and n divided: four roundings of at most 2**-53 each, so o, which is at most 2**30, is off by less than 2**-21 of a step.
-That changes no rounding unless the exact value lies as near as that to a tie. At an exact tie the root is an integer with
-2**31 in it, and at most 2**40: it has few other bits, so float64 is exact there too.
+That changes no rounding unless the exact value lies as near as that to a tie. An exact tie needs a root that is a multiple of
+2**31, so a row of more than 1,600 elements; and float64 is exact for such a root, which is at most 2**39.
 
 Properties
     A number added to the whole row changes nothing, nor does a whole factor above 0 (but where float64 rounds otherwise: within

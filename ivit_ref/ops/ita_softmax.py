@@ -13,7 +13,7 @@ worth ``ln(2) / 2**shift``, and r(d) = d / 2**shift, half up, is a distance in w
 One step of y is worth 1/255, and base two is exact: with the step ``ln(2) / 2**shift`` of x the power ``2**(x / 2**shift)``
 is exp(S * x), and the only error is that every distance is rounded to whole octaves. No constant is fitted to another
 scale: an input of another step is another function, and is refused. The release has blocks of 16 columns and shift = 0 (a
-step of 0.693); until November 2024 it had shift = 5 (0.0217), as in the paper.
+step of 0.693); until November 2024 the hardware had shift = 5 (0.0217).
 
 The maximum itself adds 256, so s is at least 256 and y at most 255. Where s is above 65280, F is 0, and the whole row is:
 at 256 equal numbers.

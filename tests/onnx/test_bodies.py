@@ -24,12 +24,16 @@ from ivit_ref.registry import REGISTRY
 from ivit_ref.testing import calls_ibert
 from tests import calls_linear, calls_nonlinear
 from tests.onnx import extremes_ibert
+from ivit_ref.testing import calls_baselines
+from tests import calls_linear, calls_nonlinear
+from tests.onnx.extremes_baselines import BASELINES
 from tests.onnx.runtimes import RUNTIMES, Array, assert_same
 
 Attributes: TypeAlias = Mapping[str, Any]
 Call: TypeAlias = tuple[tuple[Array, ...], dict[str, Any]]
 
 CALLS: dict[str, st.SearchStrategy[Call]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS, **calls_ibert.CALLS}
+CALLS: dict[str, st.SearchStrategy[Call]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS, **calls_baselines.CALLS}
 
 INFERRED_WHOLE = {
     *("MatMul", "Linear", "Conv", "Quantize", "ShiftExp", "IntDiv"),
@@ -434,6 +438,7 @@ EXTREMES: dict[str, Callable[[], Iterator[Call]]] = {
     "MaxPool": max_pool_extremes,
     "Where": where_extremes,
     **extremes_ibert.EXTREMES,
+    **BASELINES,
     **{name: partial(movement, name) for name in ("Reshape", "Transpose", "Concat", "Slice", "Take", "Roll", "Expand")},
 }
 
@@ -450,6 +455,8 @@ WRAPPING: dict[str, set[str]] = {
     "IntDiv": {"F * x"},
     "Shiftmax": {"e", "sum of exponentials", "F * x"},
     "ShiftGELU": {"e", "e_m", "sum of exponentials", "F * x", "x * sigma"},
+    "L1LayerNorm": {"o + bias"},
+    "FloatLayerNorm": {"o + bias"},
     "ILayerNorm": {"sum of x", "x - mean", "sum of squares", "F * y", "o + bias"},
     **extremes_ibert.WRAPPING,
 }
