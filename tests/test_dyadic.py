@@ -348,6 +348,8 @@ def via(scale: np.float32) -> int:
 def test_unit_constant_refuses_scales_without_a_finite_constant(scale: float) -> None:
     with pytest.raises(ScaleError, match=r"^constant: the scale must "):
         dyadic.unit_constant(2.0, scale, 2)
+
+
 # --- Constants of the peers
 
 

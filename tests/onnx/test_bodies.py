@@ -21,11 +21,9 @@ from ivit_ref.onnx_body import DOMAIN, OPSET, function_of
 from ivit_ref.onnx_io import to_model
 from ivit_ref.profiles import PROFILES
 from ivit_ref.registry import REGISTRY
-from ivit_ref.testing import calls_ibert
+from ivit_ref.testing import calls_baselines, calls_ibert
 from tests import calls_linear, calls_nonlinear
 from tests.onnx import extremes_ibert
-from ivit_ref.testing import calls_baselines
-from tests import calls_linear, calls_nonlinear
 from tests.onnx.extremes_baselines import BASELINES
 from tests.onnx.runtimes import RUNTIMES, Array, assert_same
 
