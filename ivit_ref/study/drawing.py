@@ -32,6 +32,9 @@ DASHES: tuple[Any, ...] = (
     (0, (3, 1, 1, 1, 1, 1)),
     (0, (2, 2)),
 )
+MOST_POINTS, BANDS = 300, 100
+"""A curve of more points is drawn as a band: the smallest and the largest error of each hundredth of them."""
+
 POINTS = 40
 """Of a curve over rms, arguments or denominators."""
 
@@ -60,11 +63,14 @@ def draw(path: str | Path, subjects: Sequence[Subject], size: Size) -> None:
         raise MissingExtra("plot: needs matplotlib, but it is missing: pip install 'ivit-ref[plot]'") from error
     panels = list(PANELS[subjects[0].kind](subjects[0], size))
     with matplotlib.rc_context({"svg.hashsalt": "ivit-ref", "font.size": 10}):
-        figure = Figure(figsize=(5.6 * len(panels), 4.6), layout="constrained")
+        columns = min(len(panels), len(subjects))
+        lines = -(-len(subjects) // columns)
+        figure = Figure(figsize=(6.4 * len(panels), 4.4 + 0.25 * lines), layout="constrained")
         for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             _draw(axes, panel, subjects)
         figure.suptitle(_title(subjects))
-        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+        handles = figure.axes[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=4)
         metadata = {"Date": None} if kind == "svg" else {}
 
         def write(stream: IO[bytes]) -> None:
@@ -75,16 +81,21 @@ def draw(path: str | Path, subjects: Sequence[Subject], size: Size) -> None:
 
 def _title(subjects: Sequence[Subject]) -> str:
     first = subjects[0]
-    scaled = f", one step of the input = {first.scale:.4g}" if first.kind in ("softmax", "gelu", "exp", "requantize") else ""
-    return f"Error of {', '.join(dict.fromkeys(s.method.op for s in subjects))} (int{first.bits} codes{scaled})"
+    codes = "" if first.kind in ("sqrt", "quotient") else f", int{first.bits}"
+    scale = f", one step of the input = {first.scale:.4g}" if first.kind in ("softmax", "gelu", "exp", "requantize") else ""
+    return f"Error of {', '.join(dict.fromkeys(s.method.op for s in subjects))}{codes}{scale}"
 
 
 def _draw(axes: Any, panel: Panel, subjects: Sequence[Subject]) -> None:
     axes.axhline(0, color="#999999", linewidth=0.8)
     for i, subject in enumerate(subjects):
         x, y = panel.curve(subject)
-        style = {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i % len(DASHES)], "linewidth": 1.4}
-        axes.plot(x, y, label=_label(subject), **style)
+        width = 3.0 - 1.5 * i / max(len(subjects) - 1, 1)  # a curve under others is broader, and shows
+        style = {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i % len(DASHES)], "linewidth": width}
+        if len(x) <= MOST_POINTS:
+            axes.plot(x, y, label=_label(subject), **style)
+        else:
+            _draw_band(axes, x, y, _label(subject), style)
     axes.set_title(panel.title, fontsize=10)
     axes.set_xlabel(panel.x_label)
     axes.set_ylabel(panel.y_label)
@@ -93,6 +104,17 @@ def _draw(axes: Any, panel: Panel, subjects: Sequence[Subject]) -> None:
         axes.set_xscale("log")
     if "y" in panel.log:
         axes.set_yscale("log")
+
+
+def _draw_band(axes: Any, x: Reals, y: Reals, label: str, style: Mapping[str, Any]) -> None:
+    """The smallest and the largest error of neighbours, with colour between."""
+    order = np.argsort(x)
+    parts = [part for part in np.array_split(order, BANDS) if not np.isnan(y[part]).all()]
+    middle = [float(x[part].mean()) for part in parts]
+    low, high = ([float(of(y[part])) for part in parts] for of in (np.nanmin, np.nanmax))
+    axes.fill_between(middle, low, high, color=style["color"], alpha=0.2, linewidth=0)
+    axes.plot(middle, low, label=label, **style)
+    axes.plot(middle, high, **style)
 
 
 def _label(subject: Subject) -> str:
@@ -160,10 +182,10 @@ def _softmax(subject: Subject, size: Size) -> Iterator[Panel]:
     length = size.lengths[-1]
     at_length = Size(size.bits, (length,), size.rows, size.seed)
     below = _largest("softmax", at_length, "bell-shaped", lambda batch: batch.x - batch.x.max(axis=1, keepdims=True))
-    yield Panel("rows of two: the first element", "first less second element (as a real)", "error (of a probability)", of_two)
+    yield Panel("rows of two: the first element", "first less second element (real value)", "error (of a probability)", of_two)
     yield Panel(
         f"{size.rows} bell-shaped rows of {length}",
-        "element less row maximum (as a real)",
+        "element less the maximum of its row (real value)",
         "largest |error| (of a probability)",
         below,
     )
@@ -172,9 +194,9 @@ def _softmax(subject: Subject, size: Size) -> Iterator[Panel]:
 def _gelu(subject: Subject, size: Size) -> Iterator[Panel]:
     high = size.bounds[1]
     top = f"row maximum {high} = {high * subject.scale:.4g}"
-    yield Panel(top, "x (as a real)", "error (as a real)", _elements("gelu", size, "row maximum"))
+    yield Panel(top, "x (real value)", "error (real value)", _elements("gelu", size, "row maximum"))
     every = "every row maximum from 0" if size.bits == 8 else "row maxima 2**k - 1"
-    yield Panel(every, "x (as a real)", "largest |error| (as a real)", _largest("gelu", size, "smaller", lambda b: b.x))
+    yield Panel(every, "x (real value)", "largest |error| (real value)", _largest("gelu", size, "smaller", lambda b: b.x))
 
 
 def _layernorm(subject: Subject, size: Size) -> Iterator[Panel]:
@@ -184,19 +206,21 @@ def _layernorm(subject: Subject, size: Size) -> Iterator[Panel]:
 
 
 def _exp(subject: Subject, size: Size) -> Iterator[Panel]:
-    yield Panel("every difference of two codes", "x (as a real)", "error (as a real)", _elements("exp", size, "x <= 0"))
+    yield Panel("every difference of two codes", "x (real value)", "error (real value)", _elements("exp", size, "x <= 0"))
 
 
 def _requantize(subject: Subject, size: Size) -> Iterator[Panel]:
-    yield Panel("every code", "x * ratio (steps)", "error (steps)", _elements("requantize", size, "every"))
+    yield Panel(
+        "every code", "x * ratio (steps of the result)", "error (steps of the result)", _elements("requantize", size, "every")
+    )
 
 
 def _sqrt(subject: Subject, size: Size) -> Iterator[Panel]:
-    yield Panel("64 numbers and squares from v to 2v", "v", "largest |error| (as a real)", _ranged("sqrt", size), "xy")
+    yield Panel("64 numbers and squares from v to 2v", "v (steps)", "largest |error| (real value)", _ranged("sqrt", size), "xy")
 
 
 def _quotient(subject: Subject, size: Size) -> Iterator[Panel]:
-    yield Panel("129 numerators from 0 to d", "d", "largest |error| (of a quotient)", _ranged("quotient", size), "xy")
+    yield Panel("129 numerators from 0 to d", "d (steps)", "largest |error| (of a quotient)", _ranged("quotient", size), "xy")
 
 
 PANELS: Mapping[Kind, Callable[[Subject, Size], Iterator[Panel]]] = {

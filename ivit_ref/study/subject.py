@@ -85,7 +85,7 @@ class Subject:
         if self.kind == "quotient":
             return dict(self.profile.int_div(self.profile.softmax_out_bits))
         if self.kind == "requantize":
-            free = {"dtype": "int32"} | follow_from_scales("Requantize", {}, [quant], [x], Quant((1.0,)))
+            free = {"dtype": "int32"} | follow_from_scales(self.method.op, {}, [quant], [x], Quant((1.0,)))
         chosen = {name: value for name, value in free.items() if name in self.op.attributes}
         return attributes(self.method, quant, x, self.profile, **chosen)
 
@@ -179,7 +179,7 @@ def decoded(op: str, integers: Ints, quant: Quant | None, attributes: Mapping[st
     """The reals that integers stand for: by their ``Quant``, or the powers of two whose logarithms they are."""
     values = np.asarray(integers, np.float64)
     if op == "LogIntSoftmax":
-        return np.where(integers == 2 ** int(str(attributes["out_bits"])), 0.0, np.exp2(-values))
+        return np.where(integers == 2 ** int(str(attributes["bits"])), 0.0, np.exp2(-values))
     if quant is None:
         raise InputError(f"{op}: what a step of the result is worth must be known, but its rule gives {quant}")
     return (values - quant.zero_point) * quant.scale[0]
