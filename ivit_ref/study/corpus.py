@@ -24,7 +24,6 @@ import numpy as np
 
 from ivit_ref.golden.random_groups import Stream
 from ivit_ref.integers import BOUNDS, Wide, divide, saturate
-from ivit_ref.ir import Array
 from ivit_ref.study.reals import Kind
 
 LENGTHS = (2, 8, 197)
@@ -71,11 +70,10 @@ def corpus(kind: Kind, size: Size) -> list[Group]:
     return MAKERS.get(kind, _rows)(size)
 
 
-def bell(stream: Stream, deviation: float, rows: int, length: int) -> Array:
-    """Integers about normal, each the sum of three from ``-w`` to ``w``."""
-    w = max(round(deviation), 1)
-    first, second, third = stream.integers(-w, w, 3, rows, length)
-    return np.asarray(first + second + third)
+def bell(stream: Stream, deviation: int, rows: int, length: int) -> Wide:
+    """Integers about normal, of mean 0: each the sum of twelve uniform ones, whose variances add up to ``deviation**2 - 1``."""
+    drawn = stream.integers(0, deviation - 1, 12, rows, length)
+    return np.asarray(drawn.sum(axis=0) - 6 * (deviation - 1))
 
 
 def _rows(size: Size) -> list[Group]:
@@ -87,7 +85,7 @@ def _rows(size: Size) -> list[Group]:
     ]
     stream = Stream("study", f"int{size.bits}", size.seed)
     drawn = {
-        "bell-shaped": [saturate(bell(stream, high * BELL / 127, size.rows, n), low, high) for n in size.lengths],
+        "bell-shaped": [saturate(bell(stream, BELL * (high + 1) // 128, size.rows, n), low, high) for n in size.lengths],
         "random": [np.asarray(stream.mixed(low, high, size.rows, n), np.int64) for n in size.lengths],
     }
     return every + directed + [Group(name, tuple(map(Batch, xs))) for name, xs in drawn.items()]

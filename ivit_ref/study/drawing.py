@@ -83,7 +83,9 @@ def _title(subjects: Sequence[Subject]) -> str:
     first = subjects[0]
     codes = "" if first.kind in ("sqrt", "quotient") else f", int{first.bits}"
     scale = f", one step of the input = {first.scale:.4g}" if first.kind in ("softmax", "gelu", "exp", "requantize") else ""
-    return f"Error of {', '.join(dict.fromkeys(s.method.op for s in subjects))}{codes}{scale}"
+    ops = list(dict.fromkeys(s.method.op for s in subjects))
+    named = ", ".join(ops) if len(ops) <= 3 else f"{ops[0]} and {len(ops) - 1} others"
+    return f"Error of {named}{codes}{scale}"
 
 
 def _draw(axes: Any, panel: Panel, subjects: Sequence[Subject]) -> None:

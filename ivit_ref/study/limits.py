@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from math import log
 
 from ivit_ref.dyadic import SIGMOID_SCALE
+from ivit_ref.integers import BOUNDS
 from ivit_ref.ir import Attribute
 from ivit_ref.study.measure import Tally
 from ivit_ref.study.reals import Kind
@@ -15,8 +16,10 @@ LARGEST_SUM = 2**31 - 1
 FEW_BITS = 4
 """Of the reciprocal F: it is then off by up to one part in 8 (its last bit of four)."""
 
+ABOVE = "row maximum above n ln 2 / 1.702"
+
 PHRASES: Mapping[tuple[str, str], str] = {
-    ("clamped", "e_m: p"): "row maximum above n ln 2 / 1.702",
+    ("clamped", "e_m: p"): ABOVE,
     ("clamped", "sum of exponentials"): "sum stops at 2**31 - 1",
     ("wrapped", "sum of exponentials"): "sum wraps int32",
     ("not_converged", "root"): "root not converged",
@@ -29,12 +32,15 @@ BY_DESIGN = {("clamped", "e: p"), ("clamped", "y: p")}
 
 def hit(subject: Subject, tally: Tally, smallest: int | None) -> str:
     """The limits that these rows hit, in a few words; empty where none is."""
-    return "; ".join(_hit(tally, smallest))
+    return "; ".join(dict.fromkeys(_hit(subject, tally, smallest)))
 
 
-def _hit(tally: Tally, smallest: int | None) -> Iterator[str]:
+def _hit(subject: Subject, tally: Tally, smallest: int | None) -> Iterator[str]:
     if tally.refused:
         yield f"{tally.refused} of {tally.rows} rows refused"
+    top = row_maximum(subject.check(1)) if subject.kind == "gelu" else None
+    if top is not None and subject.scale * BOUNDS[f"int{subject.bits}"][1] > top:
+        yield ABOVE
     for event in tally.log.events:
         key = event.kind, event.step
         if key not in BY_DESIGN:
@@ -64,17 +70,19 @@ def _largest_sum(attributes: Mapping[str, Attribute], kind: Kind, length: int) -
     return (length if kind == "softmax" else 2) * int(str(attributes["i0"])) << int(str(attributes["n"]))
 
 
+def row_maximum(attributes: Mapping[str, Attribute]) -> float | None:
+    """At which both exponentials of ShiftGELU are next to nothing for small x, and sigma is one half: its text."""
+    return int(str(attributes["n"])) * log(2) / SIGMOID_SCALE if "sigmoid" in attributes else None
+
+
 def thresholds(subject: Subject, length: int) -> list[str]:
     """Where limits begin, by formula."""
     attributes = subject.check(length)
-    n = attributes.get("n")
-    if not isinstance(n, int):
-        return []
-    if subject.kind == "gelu":
-        top = n * log(2) / SIGMOID_SCALE
-        largest = 2 ** (subject.bits - 1) - 1
-        return [f"row maximum: n ln 2 / 1.702 = {top:.4g}, which int{subject.bits} reaches at a scale of {top / largest:.3g}"]
-    if subject.kind == "softmax":
-        unit = LARGEST_SUM / (length << n)
-        return [f"sum: a row of {length} equal numbers reaches 2**31 at about i0 = {unit:.4g}, a scale of {1 / unit:.3g}"]
+    top = row_maximum(attributes)
+    if top is not None:
+        reached = top / BOUNDS[f"int{subject.bits}"][1]
+        return [f"row maximum: n ln 2 / 1.702 = {top:.4g}, which int{subject.bits} reaches at a scale of {reached:.3g}"]
+    if subject.method.op == "Shiftmax":
+        unit = LARGEST_SUM / (length << int(str(attributes["n"])))
+        return [f"sum: {length} equal numbers reach 2**31 at i0 = {unit:.4g}, a scale of {1 / unit:.3g}"]
     return []

@@ -102,6 +102,7 @@ def swept_over(subjects: Sequence[Subject], values: Sequence[float], size: Size,
     kind = subjects[0].kind
     variable = RANGES[kind][0]
     length = size.lengths[-1]
+    size = replace(size, lengths=(length,))
     found = [Swept(s, variable, [], thresholds(s, length)) for s in subjects]
     for count, value in enumerate(values):
         if scales(kind):

@@ -39,9 +39,8 @@ def _block(m: Measured) -> Iterator[str]:
 
 
 def _worth(m: Measured) -> str:
-    step = "its result differs from length to length" if m.step is None else f"of its result {m.step:.6g}"
-    kinds = {"sqrt": "v of up to 62 bits", "quotient": "int64", "requantize": f"codes of {m.subject.bits} bits"}
-    inputs = kinds.get(m.subject.kind, f"codes of {m.subject.bits} bits")
+    inputs = {"sqrt": "v of up to 62 bits", "quotient": "x <= d of up to 31 bits"}.get(m.subject.kind, f"int{m.subject.bits}")
+    step = "steps of the result differ" if m.step is None else f"one of the result {m.step:.6g}"
     return f"{inputs}; a step of the input is worth {m.subject.scale:.6g}, {step}"
 
 
