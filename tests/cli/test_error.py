@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,23 @@ def test_plot_comes_with_the_table(tmp_path: Path, capsys: pytest.CaptureFixture
     assert command("error", "ShiftExp", "--scale", 0.05, "--plot", tmp_path / "a.svg") == 0
     assert capsys.readouterr().out.startswith("ShiftExp (ShiftExp, qat): ")
     assert (tmp_path / "a.svg").read_text().startswith("<?xml")
+
+
+EXAMPLES = [
+    found
+    for name in ("README.md", "docs/numerics.md")
+    for found in re.findall(r"ivit-ref (error .*)\n```\n\n```text\n((?s:.*?))```", (ROOT / name).read_text())
+]
+
+
+@pytest.mark.parametrize(("line", "output"), EXAMPLES, ids=[line for line, _ in EXAMPLES])
+def test_what_the_documents_show_is_what_is_printed(line: str, output: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(*line.split()) == 0
+    assert capsys.readouterr().out == output
+
+
+def test_the_documents_show_four_examples() -> None:
+    assert len(EXAMPLES) == 4
 
 
 BAD: dict[str, tuple[list[object], str]] = {
