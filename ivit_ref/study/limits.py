@@ -14,7 +14,7 @@ from ivit_ref.study.subject import Subject
 
 LARGEST_SUM = 2**31 - 1
 FEW_BITS = 4
-"""Of the reciprocal F: it is then off by up to one part in 8 (its last bit of four)."""
+"""Of the reciprocal F, whose floor then takes up to one part in 9 from every quotient."""
 
 ABOVE = "row maximum above n ln 2 / 1.702"
 

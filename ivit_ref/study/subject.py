@@ -10,7 +10,7 @@ from typing import get_args
 import numpy as np
 
 from ivit_ref import dyadic
-from ivit_ref.errors import InputError, IvitError
+from ivit_ref.errors import ConstraintError, InputError, IvitError
 from ivit_ref.events import Context, Event, EventLog
 from ivit_ref.integers import Ints, narrow
 from ivit_ref.ir import Array, Attribute, Quant, TensorType
@@ -34,6 +34,9 @@ DTYPES: Mapping[Kind, tuple[str, str]] = {
     "quotient": ("int64", "int64"),
 }
 """What holds the inputs of codes of 8 and of 16 bits: an accumulator holds codes, and a difference of codes has a bit more."""
+
+MOST_ROWS = 10_000
+"""Random rows of a kind and length: more take memory, and show no more."""
 
 
 @dataclass(frozen=True)
@@ -202,11 +205,11 @@ def subjects(
     if against and kind not in get_args(Role):
         raise InputError(f"against: {own.op} must be a method of a role to have others beside it, but found {against[0]!r}")
     scale = _checked(own.op, kind, scale, bits)
-    found: dict[str, Subject] = {}
+    found: dict[tuple[str, Profile | None], Subject] = {}
     for method in (own, *(method_named(kind, name) for name in against)):  # type: ignore[arg-type]
         for profile in profiles:
             subject = Subject(kind, method, profile_named(profile), scale, bits)
-            found.setdefault(subject.label, subject)
+            found.setdefault((method.name, subject.profile if subject.profiled else None), subject)
     return list(found.values())
 
 
@@ -215,8 +218,8 @@ def sized(found: Sequence[Subject], length: int | None = None, rows: int = 100, 
     kind, bits = found[0].kind, found[0].bits
     if length is not None and kind not in ("softmax", "layernorm"):
         raise InputError(f"length: the operator must go along rows, but found {found[0].op.name}")
-    if not 1 <= rows <= 2**16 or seed < 0:
-        raise InputError(f"rows, seed: must be from 1 to 2**16, and not negative, but found {rows}, {seed}")
+    if not 1 <= rows <= MOST_ROWS or seed < 0:
+        raise InputError(f"rows, seed: must be from 1 to {MOST_ROWS}, and not negative, but found {rows}, {seed}")
     for subject in found:
         subject.check(LENGTHS[-1] if length is None else length)
     return Size(bits, LENGTHS if length is None else (*LENGTHS, length), rows, seed)
@@ -233,10 +236,10 @@ def _method(op: str) -> tuple[Kind, Method]:
 def _checked(op: str, kind: Kind, scale: float | None, bits: int) -> float:
     """The scale as a float32, 1 where it drops out; what no operator's own constraint says of it, and of the codes."""
     if bits not in (8, 16):
-        raise InputError(f"{op} (C1): the codes must have 8 or 16 bits, but found {bits}")
+        raise ConstraintError(f"{op} (C1): the codes must have 8 or 16 bits, but found {bits}")
     if scale is None and kind in ("layernorm", "sqrt", "quotient"):
         return 1.0
     rounded = math.nan if scale is None else dyadic.float32(scale)
     if not 0 < rounded < math.inf:
-        raise InputError(f"{op} (scales): the scale must be a finite float32 above 0, but found {scale}")
+        raise ConstraintError(f"{op} (scales): the scale must be a finite float32 above 0, but found {scale}")
     return rounded

@@ -39,9 +39,10 @@ def _block(m: Measured) -> Iterator[str]:
 
 
 def _worth(m: Measured) -> str:
-    inputs = {"sqrt": "v of up to 62 bits", "quotient": "x <= d of up to 31 bits"}.get(m.subject.kind, f"int{m.subject.bits}")
-    step = "steps of the result differ" if m.step is None else f"one of the result {m.step:.6g}"
-    return f"{inputs}; a step of the input is worth {m.subject.scale:.6g}, {step}"
+    step = "steps of the result differ" if m.step is None else f"a step of the result is worth {m.step:.6g}"
+    if m.subject.kind in ("sqrt", "quotient"):
+        return step
+    return f"int{m.subject.bits}; a step of x is worth {m.subject.scale:.6g}; {step}"
 
 
 def _line(name: str, tally: Tally, softmax: bool) -> list[str]:
