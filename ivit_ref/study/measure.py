@@ -199,7 +199,7 @@ def _count_reversals(tally: Tally, batch: Batch, outcome: Outcome, want: Reals, 
     y, real = (np.take_along_axis(a, order, axis=1) for a in (outcome.reals, want))
     kept = np.take_along_axis(counts, order, axis=1)
     opposite = np.sign(np.diff(y)) * np.sign(np.diff(np.where(kept, real, 0))) < 0
-    against = opposite & (np.diff(x) > 0) & kept[:, 1:] & kept[:, :-1]
+    against = opposite & kept[:, 1:] & kept[:, :-1]
     tally.reversals = int(np.count_nonzero(against))
     if tally.reversals:
         i, j = divmod(int(np.argmax(against)), against.shape[1])

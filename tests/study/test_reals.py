@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ivit_ref.dyadic import float32
-from ivit_ref.study import reals
+from ivit_ref.study import exact, reals
 from ivit_ref.study.reals import Reals
 
 SCALES = [float32(s) for s in (0.001, 0.03, 0.05, 0.25, 1.0)]
@@ -46,6 +46,15 @@ def test_gelu_is_the_nearest_float64(scale: float) -> None:
     codes = range(-128, 128, 7)
     got = reals.gelu(np.array([list(codes)]), scale)[0].tolist()
     assert got == [float(Decimal(scale) * code * phi(Decimal(scale) * code)) for code in codes]
+
+
+@pytest.mark.parametrize("scale", SCALES[:-1])
+def test_the_lower_tail_has_more_digits_than_a_float64(scale: float) -> None:
+    tail = exact.lower_tail(scale, 60)
+    for k in range(0, 60, 5):
+        with exact.digits():
+            want = phi(-Decimal(scale) * k)
+            assert abs(tail[k] - want) < Decimal("1e-30") * want
 
 
 def test_gelu_of_the_far_tails() -> None:
