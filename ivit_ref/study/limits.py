@@ -26,8 +26,8 @@ PHRASES: Mapping[tuple[str, str], str] = {
     ("not_converged", "y"): "root not converged",
 }
 
-BY_DESIGN = {("clamped", "e: p"), ("clamped", "y: p")}
-"""Events that are no limit: an exponential that is next to nothing is held at 2**-n."""
+BY_DESIGN = {("clamped", "e: p"), ("clamped", "y: p"), ("clamped", "d")}
+"""Events that are no limit: an exponential that is next to nothing is held there, by I-ViT and by I-BERT."""
 
 
 def hit(subject: Subject, tally: Tally, smallest: int | None) -> str:
