@@ -253,6 +253,11 @@ def test_only_the_interpreter_imports_fast(path: Path) -> None:
     assert not any(name.split(".")[0] == "fast" for name in own_imports(path))
 
 
+@each_file("study/", "cli/")
+def test_only_the_command_line_imports_the_study(path: Path) -> None:
+    assert not any(name.split(".")[0] == "study" for name in own_imports(path))
+
+
 ONNX_USERS = ("onnx_body.py", "onnx_types.py", "onnx_io/", "importer/", "models/float_vit.py", "cli/")
 ONNX_USERS += ("golden/write.py", "golden/second.py", "golden/bodies.py", "golden/export/onnx.py", "compare/backend.py")
 
@@ -272,6 +277,12 @@ def test_onnxruntime_is_imported_where_it_is_needed_and_no_earlier() -> None:
 def test_torch_is_imported_where_it_is_needed_and_no_earlier() -> None:
     early = {name.split(".")[0] for path in FILES for name, _ in imports(path, everywhere=False)}
     assert early & {"torch", "safetensors"} == set()
+
+
+def test_matplotlib_is_imported_where_it_is_needed_and_no_earlier() -> None:
+    users = [p for p in FILES if any(name.split(".")[0] == "matplotlib" for name, _ in imports(p))]
+    assert [p.relative_to(PACKAGE).as_posix() for p in users] == ["study/drawing.py"]
+    assert not any(name.split(".")[0] == "matplotlib" for name, _ in imports(users[0], everywhere=False))
 
 
 def test_imports_go_round_in_no_circle() -> None:
