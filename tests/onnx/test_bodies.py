@@ -21,13 +21,15 @@ from ivit_ref.onnx_body import DOMAIN, OPSET, function_of
 from ivit_ref.onnx_io import to_model
 from ivit_ref.profiles import PROFILES
 from ivit_ref.registry import REGISTRY
+from ivit_ref.testing import calls_runtimes
 from tests import calls_linear, calls_nonlinear
+from tests.onnx import extremes_runtimes
 from tests.onnx.runtimes import RUNTIMES, Array, assert_same
 
 Attributes: TypeAlias = Mapping[str, Any]
 Call: TypeAlias = tuple[tuple[Array, ...], dict[str, Any]]
 
-CALLS: dict[str, st.SearchStrategy[Call]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS}
+CALLS: dict[str, st.SearchStrategy[Call]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS, **calls_runtimes.CALLS}
 
 INFERRED_WHOLE = {
     *("MatMul", "Linear", "Conv", "Quantize", "ShiftExp", "IntDiv"),
@@ -431,6 +433,7 @@ EXTREMES: dict[str, Callable[[], Iterator[Call]]] = {
     "MaxPool": max_pool_extremes,
     "Where": where_extremes,
     **{name: partial(movement, name) for name in ("Reshape", "Transpose", "Concat", "Slice", "Take", "Roll", "Expand")},
+    **extremes_runtimes.EXTREMES,
 }
 
 STOPPING = {"Shiftmax", "ShiftGELU"}
@@ -446,6 +449,7 @@ WRAPPING: dict[str, set[str]] = {
     "IntDiv": {"F * x"},
     "Shiftmax": {"e", "sum of exponentials", "F * x"},
     "ShiftGELU": {"e", "e_m", "sum of exponentials", "F * x", "x * sigma"},
+    "GemmlowpRequantize": {"x * 2**left"},
     "ILayerNorm": {"sum of x", "x - mean", "sum of squares", "F * y", "o + bias"},
 }
 """Every step at which an operator's text says "or wraps"."""
