@@ -44,9 +44,9 @@ def tflite_gelu_table(
     half away from zero. GELU(x) is x/2 * (1 + erf(x / sqrt(2))), or with ``approximate``
     x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x**3))).
 
-    g is the nearest float32, which TFLite's own is not quite: it multiplies float32 factors, and ``std::erfc`` and ``std::tanh``
-    are those of its C library. Where that moves f32(g / S_out) across a half, its table differs by one; with glibc it did
-    nowhere in 162 tables of each form. A result that no int32 holds, which C++ leaves undefined, is clamped like any other.
+    g is the nearest float32, which TFLite's own is not quite: it multiplies float32 factors, and its ``std::erfc`` and
+    ``std::tanh`` are those of a C library. Where that moves f32(g / S_out) across a half, its table differs by one; with glibc
+    it did nowhere in 162 tables of each form. A result that no int32 holds, which C++ leaves undefined, is clamped as well.
     Source: tensorflow/lite/kernels/activations.cc, internal/reference/gelu.h, internal/common.h (``LUTPopulateInt8``).
     """
     if dtype not in ("int8", "uint8"):

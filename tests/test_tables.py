@@ -38,11 +38,11 @@ def expected(scales: tuple[float, int, float, int], low: int, approximate: bool)
 
 def usual_scales() -> Iterator[tuple[float, int, float, int]]:
     rng = np.random.default_rng(0)
-    for _ in range(40):
+    for _ in range(16):
         input_scale = float32(rng.uniform(0.002, 0.2))
         output_scale = float32(input_scale * rng.uniform(0.2, 1.2))
         yield input_scale, int(rng.integers(-128, 128)), output_scale, int(rng.integers(-128, 128))
-    for k in range(2, 10):  # where quotients are ties: GELU(x) is x far from 0
+    for k in range(2, 10, 2):  # where quotients are ties: GELU(x) is x far from 0
         yield 2.0**-k, 0, 2.0 ** (1 - k), 0
 
 
@@ -57,7 +57,7 @@ def test_tflite_gelu_table_equals_float64(approximate: bool) -> None:
             assert table.dtype == dtype
             assert all(w is None or w == t for w, t in zip(wanted, table.tolist(), strict=True))
             told += sum(w is not None for w in wanted)
-    assert told > 0.999 * 48 * 2 * 256
+    assert told > 0.999 * 20 * 2 * 256
 
 
 def test_tflite_gelu_table_rounds_half_away_from_zero_and_clamps() -> None:
@@ -69,12 +69,11 @@ def test_tflite_gelu_table_rounds_half_away_from_zero_and_clamps() -> None:
     assert fine[128 + 60 :].tolist() == [min(2 * v + 3, 127) for v in range(60, 128)]
 
 
-@pytest.mark.parametrize(("approximate", "expected"), [(False, -0.0041637), (True, -0.0036370)])
-def test_tflite_gelu_table_has_both_forms(approximate: bool, expected: float) -> None:
-    """GELU(-3) = -3/2 * erfc(3 / sqrt(2)) is -0.0040497 and by tanh -0.0036374: 81 and 73 steps of 5e-5."""
+@pytest.mark.parametrize(("approximate", "steps"), [(False, -81), (True, -73)])
+def test_tflite_gelu_table_has_both_forms(approximate: bool, steps: int) -> None:
+    """GELU(-3) is -0.0040497, and -0.0036374 by tanh: 81 and 73 steps of 5e-5."""
     table = tflite_gelu_table(1.0, 0, 5e-5, 0, "int8", approximate=approximate)
-    assert int(table[128 - 3]) == round(real_gelu(-3.0, approximate) / 5e-5)
-    assert int(table[128 - 3]) == (-73 if approximate else -81)
+    assert int(table[128 - 3]) == steps
 
 
 def test_tflite_gelu_table_is_a_table_of_lookup() -> None:

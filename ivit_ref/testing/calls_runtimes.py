@@ -94,7 +94,7 @@ def rows(draw: st.DrawFn, shape: tuple[int, ...]) -> Array:
         return draw(arrays("int8", shape, low, high))
     two = draw(st.lists(integers(low, high), min_size=2, max_size=2))
     chosen = draw(arrays("int8", shape, 0, int(kind == "two")))
-    return np.array(two, "int8")[chosen]
+    return np.asarray(np.array(two, "int8")[chosen])
 
 
 @st.composite

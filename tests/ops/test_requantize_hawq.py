@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,17 +67,16 @@ def test_requantize_is_hawq_v3_on_ties(odd: int, k: int, n: int) -> None:
     np.testing.assert_array_equal(ours(z, ratio, "int16"), fixedpoint(z, *batch_frexp(ratio), 16))
 
 
-def test_float64_strays_from_requantize_only_beside_a_tie_of_more_than_53_bits() -> None:
-    """z * m = 1 (mod 2**s) beside a half: the product takes 60 bits, so float64 drops the 1 and sees the tie, or the number."""
-    m, s = 1431655765, 40
-    z = [(2 ** (s - 1) + side) * pow(m, -1, 2**s) % 2**s for side in (-1, 1)]
-    assert all(abs(v) >= 2**31 for v in z)  # at this shift no int32 does it
-    s = 31
-    found = [(v - 2**s) for side in (-1, 1) if (v := (2 ** (s - 1) + side) * pow(m, -1, 2**s) % 2**s)]
-    x = np.array(found, np.int32)
-    exact = requantize(x, multiplier=(m,), shift=(s,), dtype="int32", **RULE)
-    assert (np.abs(x.astype(object) * m) > 2**53).all()
-    assert (exact != fixedpoint(x, m, s, 32)).any()
+@pytest.mark.parametrize(
+    ("z", "m", "exact", "strayed"),
+    [(942258804, 2131691872, 111, 112), (1307636613, 1687597147, 123, 122)],
+)
+def test_float64_strays_from_requantize_beside_a_tie_of_more_than_53_bits(z: int, m: int, exact: int, strayed: int) -> None:
+    """z * m is 128 below, or 71 above, an odd multiple of 2**53: float64, whose step is 256 there, sees the tie."""
+    x = np.array([z], np.int32)
+    assert requantize(x, multiplier=(m,), shift=(54,), dtype="int8", **RULE).tolist() == [exact]
+    assert fixedpoint(x, m, 54, 8).tolist() == [strayed]
+    assert round(Fraction(z * m, 2**54)) == exact
 
 
 def test_float64_does_not_stray_on_random_accumulators() -> None:

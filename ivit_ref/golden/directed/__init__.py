@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from ivit_ref.errors import GraphError
-from ivit_ref.golden.directed import division, elementwise, exponential, linear, movement, norm, scale, shift_gelu, shiftmax
+from ivit_ref.golden.directed import (
+    division,
+    elementwise,
+    exponential,
+    linear,
+    movement,
+    norm,
+    runtimes,
+    scale,
+    shift_gelu,
+    shiftmax,
+)
 from ivit_ref.golden.directed.refused import refusals
 from ivit_ref.golden.group import Group
 from ivit_ref.profiles import PROFILES
@@ -50,6 +61,9 @@ PLAIN: Mapping[str, Callable[[], Iterator[Group]]] = {
     "Take": movement.takes,
     "Roll": movement.rolls,
     "Expand": movement.expansions,
+    "GemmlowpRequantize": runtimes.gemmlowp_requantizations,
+    "TosaRescale": runtimes.tosa_rescalings,
+    "TFLiteSoftmax": runtimes.tflite_softmaxes,
 }
 """The operators that mean the same in every profile."""
 

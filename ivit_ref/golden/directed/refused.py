@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ivit_ref.golden.directed import refused_runtimes
 from ivit_ref.golden.group import Refusal
 from ivit_ref.ir import Array, Attribute
 from ivit_ref.profiles import PAPER, QAT
@@ -60,6 +61,7 @@ VALID: Mapping[str, tuple[Inputs, Mapping[str, Attribute]]] = {
     "Take": ({"x": PAIR}, {"axis": 0, "indices": (0,)}),
     "Roll": ({"x": PAIR}, {"axis": 0, "shift": 1}),
     "Expand": ({"x": PAIR[:1], "like": PAIR}, {"axes": (0,)}),
+    **refused_runtimes.VALID,
 }
 """A call of each operator that is answered; each refusal changes one thing in it."""
 
@@ -192,6 +194,7 @@ BROKEN: Mapping[str, tuple[Broken, ...]] = {
     ),
     "Roll": (("C1", "real numbers", {"x": FLOATS}), ("C2", "no such axis", {"axis": 2}), ("C3", "a whole turn", {"shift": 2})),
     "Expand": (("C1", "another rank", {"like": ROW}), ("C2", "an axis that is not of length one", {"axes": (1,)})),
+    **refused_runtimes.BROKEN,
 }
 """What is broken, by operator."""
 
