@@ -57,7 +57,6 @@ from ivit_ref.fixed_point import (
 )
 from ivit_ref.integers import Ints, narrow, widen
 from ivit_ref.ir import Attribute, Quant, TensorType
-from ivit_ref.onnx_types import ONNX_DTYPES
 from ivit_ref.ops.shiftmax import check_row
 from ivit_ref.registry import op, require, require_dtype
 
@@ -110,7 +109,7 @@ def onnx_body(b: Body, x: Sym) -> Sym:
     s = b.row_sum(onnx_divide_by_power_of_two(b, e, b.ints(2**12)))
     zeros = b.emit("ReduceSum", b.widen(s < b.ints(POWERS)), b.ints([-1]), keepdims=1)
     r = onnx_one_over_one_plus_x(b, s * b.power_of_two(zeros) - 2**31)
-    bits = b.where(b.attribute("dtype").equals(ONNX_DTYPES["int16"]), 16, 8)
+    bits = b.result_bits()
     exponent = b.minimum(b.ints(43) - zeros - bits, 31)
     p = onnx_divide_by_power_of_two(b, onnx_high_mul(b, r, e), b.power_of_two(exponent))
     return b.saturate_cast(p - b.power_of_two(bits - 1))

@@ -36,8 +36,8 @@ def _sixteenths(flags: str = "") -> Iterator[Case]:
     beside = f"two-roundings {flags}"
     yield case("ties above 0", f"tie {flags}", [8, 24, 40, 56, 72, 88, 104, 120])
     yield case("ties below 0", f"tie {flags}", [-8, -24, -40, -56, -72, -88, -104, -120])
-    yield case("one below each tie: the first rounding makes it one", beside, [7, 23, 39, 55, -9, -25, -41, -57])
-    yield case("one above each tie", beside, [9, 25, 41, 57, -7, -23, -39, -55])
+    yield case("towards 0 from ties", beside, [7, 23, 39, 55, -7, -23, -39, -55])
+    yield case("away from 0 from ties", beside, [9, 25, 41, 57, -9, -25, -41, -57])
     yield case("around the ends of the result", f"tie {flags}", [2023, 2024, 2031, 2041, -2023, -2024, -2057, -2060])
 
 
@@ -56,12 +56,13 @@ def gemmlowp_requantizations() -> Iterator[Group]:
 def tosa_rescalings() -> Iterator[Group]:
     """Of TosaRescale, with one rounding and with two: powers of two, channels, a small shift."""
     op, twice, once = "TosaRescale", {"double_round": True}, {"double_round": False}
-    yield stacked(op, "", "double_quarter_int8", "a factor of 1/4", "int32", list(_quarters()), {**QUARTER, **RESULT, **twice})
+    attributes = {**QUARTER, **RESULT, **twice}
+    yield stacked(op, "", "double_quarter_int8", "a factor of 1/4", "int32", list(_quarters()), attributes)
     attributes = {**SIXTEENTH, **RESULT, **once}
     yield stacked(op, "", "single_sixteenth_int8", "a factor of 1/16", "int32", list(_sixteenths()), attributes)
     multipliers, shifts = (1, 0, HIGH, 2**30, 2**30, 1431655765), (62, 32, 62, 32, 33, 34)
     yield _channels(op, "double_channels_int32", multipliers, shifts, twice)
-    small = [case("every kind of x that a shift of 4 takes", "shift-ends", [-8, -7, -6, -1, 0, 1, 6, 7])]
+    small = [case("both ends of what a shift of 4 takes", "zeros", [-8, -7, -6, -1, 0, 1, 6, 7])]
     few = {**_number(HIGH, 4), **RESULT, "dtype": "int32", **twice}
     yield stacked(op, "", "shift_4_int32", "a large factor", "int32", small, few)
 
@@ -69,9 +70,11 @@ def tosa_rescalings() -> Iterator[Group]:
 def _channels(op: str, name: str, multipliers: tuple[int, ...], shifts: tuple[int, ...], rule: dict[str, Any]) -> Group:
     """Every channel another number."""
     attributes = {"multiplier": multipliers, "shift": shifts, "axis": 1, "zero_point": -3, "dtype": "int32", **rule}
-    column = [0, 1, -1, 2, -2, 3, -3, 5, -5, 7, -7, HIGH, LOW, HIGH - 1, LOW + 1]
+    column = [0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 7, -7, HIGH, LOW, HIGH - 1, LOW + 1]
     x = np.array([[value] * len(multipliers) for value in column], "int32")
-    flags = "per-axis zero-point tie full-scale two-roundings" + (" negative-multiplier" if min(multipliers) < 0 else "")
+    flags = "per-axis zero-point tie full-scale two-roundings shift-ends" + (
+        " negative-multiplier" if min(multipliers) < 0 else ""
+    )
     return single(op, "", name, "a number for each channel", flags, attributes, x=x)
 
 
@@ -82,7 +85,7 @@ def tflite_softmaxes() -> Iterator[Group]:
     yield stacked("TFLiteSoftmax", "", "s0_05_int16", "logits in steps of 0.05", "int8", cases, attributes, scale=step(0.05))
     cases = [
         case("511 equal logits: each 1/511 is rounded up to 1/256", "all-equal", [-3] * 511),
-        case("one of 511, and a tail on both sides of what counts", "one-hot far-tail full-scale", _tail(-62)),
+        case("one of 511, and a tail on both sides of what counts", "far-tail full-scale", _tail(-62)),
     ]
     attributes = _attributes(0.25, "int8")
     yield stacked("TFLiteSoftmax", "", "s0_25_int8", "rows of 511 in steps of 1/4", "int8", cases, attributes, scale=0.25)
