@@ -34,6 +34,12 @@ def test_high_mul_of_the_two_smallest_saturates() -> None:
     assert ours.high_mul(wide(low, low, low), wide(low, 2**31 - 1, 1)).tolist() == [2**31 - 1, -(2**31) + 1, -1]
 
 
+def test_high_mul_takes_ties_up_for_either_sign() -> None:
+    halves = wide(1, -1, 3, -3, 2**30 + 1, -(2**30) - 1)
+    assert ours.high_mul(halves, 2**30).tolist() == [1, 0, 2, -1, 2**29 + 1, -(2**29)]
+    assert [twin.high_mul(a, 2**30) for a in halves.tolist()] == [1, 0, 2, -1, 2**29 + 1, -(2**29)]
+
+
 @given(INT32, st.integers(0, 31))
 def test_divide_by_power_of_two_equals_the_source_on_python_integers(x: int, exponent: int) -> None:
     mask = 2**exponent - 1

@@ -76,6 +76,13 @@ def test_tflite_gelu_table_has_both_forms(approximate: bool, steps: int) -> None
     assert int(table[128 - 3]) == steps
 
 
+@pytest.mark.parametrize("approximate", [False, True])
+@pytest.mark.parametrize(("steps", "expected"), [(100.49, -100), (100.51, -101)])
+def test_tflite_gelu_table_tells_a_ten_thousandth(approximate: bool, steps: float, expected: int) -> None:
+    table = tflite_gelu_table(1.0, 0, -real_gelu(-3.0, approximate) / steps, 0, "int8", approximate=approximate)
+    assert int(table[128 - 3]) == expected
+
+
 def test_tflite_gelu_table_is_a_table_of_lookup() -> None:
     table = tflite_gelu_table(0.05, 3, 0.04, -100, "int8", approximate=False)
     x = np.array([3, -128, 127], np.int8)

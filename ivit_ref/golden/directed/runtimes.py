@@ -72,9 +72,8 @@ def _channels(op: str, name: str, multipliers: tuple[int, ...], shifts: tuple[in
     attributes = {"multiplier": multipliers, "shift": shifts, "axis": 1, "zero_point": -3, "dtype": "int32", **rule}
     column = [0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 7, -7, HIGH, LOW, HIGH - 1, LOW + 1]
     x = np.array([[value] * len(multipliers) for value in column], "int32")
-    flags = "per-axis zero-point tie full-scale two-roundings shift-ends" + (
-        " negative-multiplier" if min(multipliers) < 0 else ""
-    )
+    sign = "negative-multiplier" if min(multipliers) < 0 else ""
+    flags = f"per-axis zero-point tie full-scale two-roundings shift-ends {sign}"
     return single(op, "", name, "a number for each channel", flags, attributes, x=x)
 
 
