@@ -1,4 +1,4 @@
-"""Real scales become integers here, when a graph is built: the only module that sees a real scale.
+"""Real scales become integers here, when a graph is built: the only module, beside ``tables``, that sees a real scale.
 
 A *dyadic number* is ``multiplier / 2**shift`` with a signed multiplier of at most 31 bits and ``0 <= shift <= 62``.
 

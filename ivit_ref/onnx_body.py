@@ -216,6 +216,11 @@ class Body:
         high = self.emit("Gather", self.ints([b[1] for b in BOUNDS_BY_NUMBER]), number)
         return self.cast(self.minimum(self.maximum(x, low), high), Ref("dtype"))
 
+    def result_bits(self) -> Sym:
+        """How many bits the attribute ``dtype`` has."""
+        bits = [(high - low).bit_length() for low, high in BOUNDS_BY_NUMBER]
+        return self.emit("Gather", self.ints(bits), self.attribute("dtype"))
+
     def along_axis(self, numbers: Sym, axis: str, like: Sym) -> Sym:
         """A vector in the shape that broadcasts along the axis of ``like`` that an attribute names."""
         rank = self.emit("Size", self.emit("Shape", like))

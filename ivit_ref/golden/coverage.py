@@ -16,7 +16,7 @@ from ivit_ref.ops.int_sqrt import square_root
 from ivit_ref.ops.requantize import along
 from ivit_ref.registry import lookup
 
-SATURATING = ("Requantize", "RequantizeAdd", "Quantize", "Clip")
+SATURATING = ("Requantize", "RequantizeAdd", "GemmlowpRequantize", "TosaRescale", "TFLiteSoftmax", "Quantize", "Clip")
 """Operators that hold their results within a range, whose both ends are to be reached."""
 
 DIRECTIONS = ("below a half", "a half", "above a half")

@@ -50,6 +50,11 @@ NOTES: Mapping[str, Note] = {
         "Another rule for ties is off by one. PyTorch rounds half to even, TVM half up or away from zero, and the mean "
         "of the deployment truncates.",
     ),
+    "two-roundings": Note(
+        "rounding",
+        "A quotient just beside a half, which the first of two roundings takes onto it.",
+        "One rounding where TFLite and TOSA's DOUBLE_ROUND have two, or the reverse: off by one, and at 1/4 for the number 1.",
+    ),
     "negative-odd": Note(
         "rounding",
         "A negative odd product is halved.",

@@ -220,6 +220,9 @@ _NORM_BIAS = Input("int32", (LENGTH,), "magnitude", shared=True)
 _L1 = dict(zip(("multiplier", "shift"), dyadic.l1_constant(LENGTH), strict=True))
 _IMAGE8: dict[str, Attribute] = {"scale": step(0.1), "zero_point": -3, "dtype": "int8", "division": "reciprocal"}
 
+_FINE: dict[str, Attribute] = {"multiplier": (1431655765,), "shift": (46,), "axis": 0, "zero_point": 32768, "dtype": "uint16"}
+_EXPONENT: dict[str, Attribute] = {"multiplier": 1717986944, "left_shift": 22, "diff_min": -496}
+
 _PLAIN: Mapping[str, list[Variant]] = {
     "MatMul": [
         Variant("int8", {"alpha": 0.125}, (Input("int8", (3, LENGTH)), Input("int8", (LENGTH, 4)))),
@@ -237,6 +240,9 @@ _PLAIN: Mapping[str, list[Variant]] = {
         Variant("direct_int8", {**_IMAGE8, "division": "direct"}, (Input("float32", kind="real"),)),
     ],
     "Dequantize": [Variant("int32", {"scale": (step(0.003),), "axis": 0, "zero_point": 7}, (_WIDE,))],
+    "GemmlowpRequantize": [Variant("uint16", _FINE, (_WIDE,))],
+    "TosaRescale": [Variant("uint16", {**_FINE, "double_round": True}, (_WIDE,))],
+    "TFLiteSoftmax": [Variant("int8", {**_EXPONENT, "dtype": "int8"}, (_ROW,), step(0.05))],
     "Center": [Variant("uint8", {"zero_point": 131, "dtype": "int16"}, (Input("uint8"),))],
     "Rescale": [Variant("int32", {"alpha": (-0.5,), "axis": 0}, (_WIDE,))],
     "Clip": [Variant("int16", {"low": -100, "high": 30}, (Input("int16"),))],

@@ -9,7 +9,8 @@ LayerNorm gain may be negative.
 
 Sources
     arXiv 2207.01405, dyadic arithmetic (b * x >> c: floor); zkkli/I-ViT models/quantization_utils/quant_utils.py,
-    ``fixedpoint_mul`` (half to even); TVM 0.9 qnn.requantize, UPWARD (half up)
+    ``fixedpoint_mul`` (half to even); TVM 0.9 qnn.requantize, UPWARD (half up); HAWQ-V3, Zhen-Dong/HAWQ at 1616df6,
+    utils/quantization_utils/quant_utils.py, ``fixedpoint_fn`` (half to even; its float64 is exact while x * multiplier < 2**53)
 
 Constraints
     (C1) x is int8, uint8, int16, int32

@@ -18,22 +18,21 @@ What follows from the scale S of x (``follows``): multiplier * 2**(left_shift - 
 Properties
     the same for x + c, and permuted for a permuted row; equal logits get equal results, a larger one none smaller
     the maximum never gives p = 0
-    8 bits: p is within 0.501 of 256 times the real softmax, before 256 saturates to 255; rows add up to 256 to within n/2 and not
-    better: 171 equal logits to 171, 511 to 511. 16 bits: within 25 of 65536, since each exponential is rounded to 2**-19 before
-    they are added (measured: 20,800 rows of up to 400, S from 0.0005 to 4)
+    8 bits: p is within 0.501 of 256 times the real softmax, before 256 saturates to 255; rows of n add up to 256 to within
+    n/2 or 1, and not better: 171 equal logits to 171, 511 to 511. 16 bits: within 25 of 65536, since each exponential is
+    rounded to 2**-19 before they are added (measured: 20,800 rows of up to 400, S from 0.0005 to 4)
 
 Sources
     tensorflow/tflite-micro at 90b983c, tensorflow/lite/kernels/internal: reference/softmax.h (``Softmax``), common.h
-    (``GetReciprocal``), quantization_util.cc (``PreprocessSoftmaxScaling``, ``CalculateInputRadius``; beta is 1). C5 is its
-    ``TFLITE_CHECK`` on the last exponent, at which a row of 512 equal logits ends the program, and, for int16, the overflow of an
-    int32 sum, which C++ leaves undefined.
+    (``GetReciprocal``), quantization_util.cc (``PreprocessSoftmaxScaling``, ``CalculateInputRadius``; beta is 1). C4 is its
+    ``TFLITE_CHECK`` on the last exponent, at which a row of 512 equal logits ends the program, and, for int16, the overflow of
+    an int32 sum, which C++ leaves undefined.
 
 Constraints
     (C1) x is int8, and has an axis of at most 2**16 elements to go along
     (C2) 0 <= multiplier < 2**31 and 0 <= left_shift <= 31
     (C3) -31 * 2**26 <= diff_min * 2**left_shift <= 0
-    (C4) dtype is int8 or int16
-    (C5) s < 2**28 for int8, so that the last exponent is at most 31; s < 2**31 for int16
+    (C4) s < 2**28 for int8, so that the last exponent is at most 31; s < 2**31 for int16
 """
 
 from __future__ import annotations
@@ -58,7 +57,6 @@ from ivit_ref.fixed_point import (
 )
 from ivit_ref.integers import Ints, narrow, widen
 from ivit_ref.ir import Attribute, Quant, TensorType
-from ivit_ref.onnx_types import ONNX_DTYPES
 from ivit_ref.ops.shiftmax import check_row
 from ivit_ref.registry import op, require, require_dtype
 
@@ -79,7 +77,6 @@ def infer(x: TensorType, *, multiplier: int, left_shift: int, diff_min: int, dty
     require(0 <= left_shift <= 31, "TFLiteSoftmax (C2)", "left_shift must be from 0 to 31", left_shift)
     lowest = -(31 * 2**26 >> left_shift)
     require(lowest <= diff_min <= 0, "TFLiteSoftmax (C3)", f"diff_min must be from {lowest} to 0", diff_min)
-    require(dtype in BITS, "TFLiteSoftmax (C4)", "dtype must be int8 or int16", dtype)
     return TensorType(dtype, x.shape)
 
 
@@ -112,7 +109,7 @@ def onnx_body(b: Body, x: Sym) -> Sym:
     s = b.row_sum(onnx_divide_by_power_of_two(b, e, b.ints(2**12)))
     zeros = b.emit("ReduceSum", b.widen(s < b.ints(POWERS)), b.ints([-1]), keepdims=1)
     r = onnx_one_over_one_plus_x(b, s * b.power_of_two(zeros) - 2**31)
-    bits = b.where(b.attribute("dtype").equals(ONNX_DTYPES["int16"]), 16, 8)
+    bits = b.result_bits()
     exponent = b.minimum(b.ints(43) - zeros - bits, 31)
     p = onnx_divide_by_power_of_two(b, onnx_high_mul(b, r, e), b.power_of_two(exponent))
     return b.saturate_cast(p - b.power_of_two(bits - 1))
@@ -136,7 +133,7 @@ def tflite_softmax(
     e = np.where(near, exp_on_negative_values(high_mul(np.where(near, d, 0) << left_shift, multiplier)), 0)
     s = divide_by_power_of_two(e, 12).sum(axis=-1, keepdims=True)
     most = LARGEST_SUM[dtype]
-    require((s < most).all(), "TFLiteSoftmax (C5)", f"a sum of exponentials must be below {most} for {dtype}", int(s.max()))
+    require((s < most).all(), "TFLiteSoftmax (C4)", f"a sum of exponentials must be below {most} for {dtype}", int(s.max()))
     z = (s < np.array(POWERS)).sum(axis=-1, keepdims=True)
     r = one_over_one_plus_x((s << z) - 2**31)
     bits = BITS[dtype]

@@ -6,8 +6,8 @@ Semantics, elementwise; multiplier and shift have one entry, or one for each ind
     y = (x * multiplier + round) >> shift                                fits int32, by C5
     y = saturate(y + zero_point, dtype)
 
-``multiplier / 2**shift`` is the dyadic number of S_x / S_y, as in Requantize. A negative gain has no number here: its sign must go
-elsewhere, into the columns of the next weight. The input's zero point is taken away before (``Center``).
+``multiplier / 2**shift`` is the dyadic number of S_x / S_y, as in Requantize. A negative gain has no number here: its sign must
+go elsewhere, into the columns of the next weight. The input's zero point is taken away before (``Center``).
 
 Properties
     never decreasing in x, with either rounding

@@ -7,7 +7,7 @@ from ivit_ref.oracle.widths import saturate
 
 
 def tflite_softmax(x: list[int], *, multiplier: int, left_shift: int, diff_min: int, dtype: str) -> list[int]:
-    """The y of one row x. ValueError is C5."""
+    """The y of one row x. ValueError is C4."""
     bits = {"int8": 8, "int16": 16}[dtype]
     e = [exponential(value - max(x), multiplier, left_shift, diff_min) for value in x]
     s = sum(divide_by_power_of_two(one, 12) for one in e)

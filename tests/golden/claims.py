@@ -73,6 +73,8 @@ def tie_i_layer_norm(group: Group, call: Call) -> bool:
 
 TIES: dict[str, Callable[[Group, Call], bool]] = {
     "Requantize": tie_requantize,
+    "GemmlowpRequantize": tie_requantize,
+    "TosaRescale": tie_requantize,
     "RequantizeAdd": tie_requantize_add,
     "Quantize": tie_quantize,
     "ReduceMean": tie_reduce_mean,
@@ -80,6 +82,17 @@ TIES: dict[str, Callable[[Group, Call], bool]] = {
     "IBertLayerNorm": tie_i_layer_norm,
     "L1LayerNorm": tie_i_layer_norm,
 }
+
+
+def two_roundings(group: Group, call: Call) -> bool:
+    """A product that is no tie, but one after it has been rounded half up by 2**31."""
+    a: Any = group.attributes
+    exact = products(call[0].tolist(), a["multiplier"], a["shift"], a["axis"], call[0].shape)
+    shifts = np.broadcast_to(a["shift"], call[0].shape).ravel().tolist()
+    steps = [Fraction(2) ** (shift - 31) for shift in shifts]
+    once = [Fraction(math.floor(p * step + Fraction(1, 2))) / step for p, step in zip(exact, steps, strict=True)]
+    return any(is_half(o) and not is_half(p) for o, p in zip(once, exact, strict=True))
+
 
 # --- Exponentials
 
@@ -104,6 +117,8 @@ def multiple_of_i0(group: Group, call: Call) -> bool:
 
 def far_tail(group: Group, call: Call) -> bool:
     a: Any = group.attributes
+    if group.op == "TFLiteSoftmax":
+        return min(first(call)) - max(first(call)) < a["diff_min"]
     return min(exponents(group, call)) <= -a["n"] * a["i0"]
 
 
@@ -189,6 +204,7 @@ def per_axis(group: Group, call: Call) -> bool:
 
 CLAIMS: dict[str, Callable[[Group, Call], bool]] = {
     "tie": lambda g, c: TIES[g.op](g, c),
+    "two-roundings": two_roundings,
     "negative-odd": lambda g, c: bool((run(g, c, halving="floor") != run(g, c, halving="truncate")).any()),
     "half-bit": half_bit,
     "float32-rounding": float32_rounding,

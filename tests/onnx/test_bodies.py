@@ -25,6 +25,9 @@ from ivit_ref.testing import calls_baselines, calls_ibert
 from tests import calls_linear, calls_nonlinear
 from tests.onnx import extremes_ibert
 from tests.onnx.extremes_baselines import BASELINES
+from ivit_ref.testing import calls_runtimes
+from tests import calls_linear, calls_nonlinear
+from tests.onnx import extremes_runtimes
 from tests.onnx.runtimes import RUNTIMES, Array, assert_same
 
 Attributes: TypeAlias = Mapping[str, Any]
@@ -32,6 +35,7 @@ Call: TypeAlias = tuple[tuple[Array, ...], dict[str, Any]]
 
 CALLS: dict[str, st.SearchStrategy[Call]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS, **calls_ibert.CALLS}
 CALLS: dict[str, st.SearchStrategy[Call]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS, **calls_baselines.CALLS}
+CALLS: dict[str, st.SearchStrategy[Call]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS, **calls_runtimes.CALLS}
 
 INFERRED_WHOLE = {
     *("MatMul", "Linear", "Conv", "Quantize", "ShiftExp", "IntDiv"),
@@ -438,6 +442,7 @@ EXTREMES: dict[str, Callable[[], Iterator[Call]]] = {
     **extremes_ibert.EXTREMES,
     **BASELINES,
     **{name: partial(movement, name) for name in ("Reshape", "Transpose", "Concat", "Slice", "Take", "Roll", "Expand")},
+    **extremes_runtimes.EXTREMES,
 }
 
 STOPPING = {"Shiftmax", "ShiftGELU"}
@@ -455,6 +460,7 @@ WRAPPING: dict[str, set[str]] = {
     "ShiftGELU": {"e", "e_m", "sum of exponentials", "F * x", "x * sigma"},
     "L1LayerNorm": {"o + bias"},
     "FloatLayerNorm": {"o + bias"},
+    "GemmlowpRequantize": {"x * 2**left"},
     "ILayerNorm": {"sum of x", "x - mean", "sum of squares", "F * y", "o + bias"},
     **extremes_ibert.WRAPPING,
 }

@@ -17,6 +17,13 @@ from ivit_ref.golden.directed import (
     linear,
     movement,
     norm,
+    division,
+    elementwise,
+    exponential,
+    linear,
+    movement,
+    norm,
+    runtimes,
     scale,
     shift_gelu,
     shiftmax,
@@ -72,6 +79,9 @@ PLAIN: Mapping[str, Callable[[], Iterator[Group]]] = {
     "Take": movement.takes,
     "Roll": movement.rolls,
     "Expand": movement.expansions,
+    "GemmlowpRequantize": runtimes.gemmlowp_requantizations,
+    "TosaRescale": runtimes.tosa_rescalings,
+    "TFLiteSoftmax": runtimes.tflite_softmaxes,
 }
 """The operators that mean the same in every profile."""
 

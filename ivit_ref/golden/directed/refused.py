@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ivit_ref.golden.directed import refused_baselines, refused_ibert
+from ivit_ref.golden.directed import refused_runtimes
 from ivit_ref.golden.group import Refusal
 from ivit_ref.ir import Array, Attribute
 from ivit_ref.profiles import PAPER, QAT
@@ -63,6 +64,7 @@ VALID: Mapping[str, tuple[Inputs, Mapping[str, Attribute]]] = {
     "Expand": ({"x": PAIR[:1], "like": PAIR}, {"axes": (0,)}),
     **refused_ibert.VALID,
     **refused_baselines.VALID,
+    **refused_runtimes.VALID,
 }
 """A call of each operator that is answered; each refusal changes one thing in it."""
 
@@ -197,6 +199,7 @@ BROKEN: Mapping[str, tuple[Broken, ...]] = {
     "Expand": (("C1", "another rank", {"like": ROW}), ("C2", "an axis that is not of length one", {"axes": (1,)})),
     **refused_ibert.BROKEN,
     **refused_baselines.BROKEN,
+    **refused_runtimes.BROKEN,
 }
 """What is broken, by operator."""
 
