@@ -15,8 +15,7 @@ from onnx import NodeProto, TensorProto
 import ivit_ref
 from ivit_ref.onnx_body import DOMAIN, OPSET, function_of
 from ivit_ref.registry import REGISTRY
-from ivit_ref.testing import calls_baselines, calls_ibert
-from ivit_ref.testing import calls_runtimes
+from ivit_ref.testing import calls_baselines, calls_ibert, calls_runtimes
 from tests import calls_linear, calls_nonlinear
 
 PACKAGE = Path(ivit_ref.__file__).parent

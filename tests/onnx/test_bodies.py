@@ -21,13 +21,10 @@ from ivit_ref.onnx_body import DOMAIN, OPSET, function_of
 from ivit_ref.onnx_io import to_model
 from ivit_ref.profiles import PROFILES
 from ivit_ref.registry import REGISTRY
-from ivit_ref.testing import calls_baselines, calls_ibert
+from ivit_ref.testing import calls_baselines, calls_ibert, calls_runtimes
 from tests import calls_linear, calls_nonlinear
-from tests.onnx import extremes_ibert
+from tests.onnx import extremes_ibert, extremes_runtimes
 from tests.onnx.extremes_baselines import BASELINES
-from ivit_ref.testing import calls_runtimes
-from tests import calls_linear, calls_nonlinear
-from tests.onnx import extremes_runtimes
 from tests.onnx.runtimes import RUNTIMES, Array, assert_same
 
 Attributes: TypeAlias = Mapping[str, Any]

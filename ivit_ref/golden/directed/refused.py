@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ivit_ref.golden.directed import refused_baselines, refused_ibert
-from ivit_ref.golden.directed import refused_runtimes
+from ivit_ref.golden.directed import refused_baselines, refused_ibert, refused_runtimes
 from ivit_ref.golden.group import Refusal
 from ivit_ref.ir import Array, Attribute
 from ivit_ref.profiles import PAPER, QAT
