@@ -58,8 +58,8 @@ class Part:
 class Certificate:
     """One operator.
 
-    ``chunk`` takes the name of a part and the number of a chunk. It must be a function at the top of a module, so that it can be
-    sent to another process.
+    ``chunk`` takes the name of a part and the number of a chunk. It must be a function at the top of a module, so that it can
+    be sent to another process.
     """
 
     name: str

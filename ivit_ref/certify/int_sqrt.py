@@ -1,12 +1,13 @@
 """IntSqrt of every integer from 0 to 2**24, of every k**2 - 1, k**2 and k**2 + 1 up to k = 2**24, and around larger squares.
 
-The operator takes v < 2**62, so k up to 2**31 - 1: of those beyond 2**24, all with at most 12 significant bits and their neighbours
-k - 1 and k + 1 are there.
+No v that ILayerNorm adds up is beyond 2**48: 2**16 squares of 16 bits and a sign. The operator itself takes v < 2**62, so k up to
+2**31 - 1: of those beyond 2**24, all with at most 12 significant bits and their neighbours k - 1 and k + 1 are there.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ DOMAINS = {"all": "0 to 2**24", "squares": "squares"}
 def chunk(part: str, index: int) -> Checked:
     """2**18 integers, or 2**18 squares with their neighbours; the last chunk of the squares has those beyond 2**48."""
     name, _, domain = part.rpartition(": ")
-    attributes = PROFILES[name].int_sqrt()
+    attributes: dict[str, Any] = PROFILES[name].int_sqrt()
     v = integers(index) if domain == DOMAINS["all"] else around(roots(index))
     start, steps = attributes["start"], attributes["steps"]
     want = [math.isqrt(x) if steps == 0 else newton(x, start, steps) for x in v.tolist()]

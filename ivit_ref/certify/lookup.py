@@ -1,10 +1,10 @@
 """Lookup: every table that an import makes of a function that ONNX has, at every zero point and every code.
 
-Each table is made as an import makes it, from an Op to the node Lookup with its constant, and the operator reads all 256 codes from
-it. The import computes in float32; the derivation, at exactly the same float32 x, in float64. An entry must be the nearest integer
-to the derivation's result, ties to even. Where that result is so near a tie that float32 cannot tell, within 2**-20 of the
-function's largest result, either neighbour will do; what is digested is the derivation's entry, so that the digest does not depend on
-how a machine computes a float32 exp.
+Each table is made as an import makes it, from an Op to the node Lookup with its constant, and the operator reads all 256 codes
+from it. The import computes in float32; the derivation, at exactly the same float32 x, in float64. An entry must be the nearest
+integer to the derivation's result, ties to even. Where that result is so near a tie that float32 cannot tell, within 2**-20 of
+the function's largest result, either neighbour will do; what is digested is the derivation's entry, so that the digest does not
+depend on how a machine computes a float32 exp.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from ivit_ref.importer.nonlinear import RULES as NONLINEAR
 from ivit_ref.importer.reals import Held, Tabulated
 from ivit_ref.importer.source import Op, Source
 from ivit_ref.integers import BOUNDS, Ints, Wide, narrow
-from ivit_ref.ir import Array, Quant, TensorType
+from ivit_ref.ir import Array, Quant
 from ivit_ref.ops import lookup
 from ivit_ref.oracle.rounding import float32
 
@@ -42,6 +43,7 @@ PARTS = {"int8 to int8": ("int8", "int8"), "uint8 to int8": ("uint8", "int8"), "
 def chunk(part: str, index: int) -> Checked:
     """One function."""
     dtype, result = PARTS[part]
+    low: Any
     low, high = BOUNDS[dtype]
     codes = narrow(np.arange(low, high + 1), dtype)
     tally = Tally()
@@ -105,7 +107,7 @@ def largest(name: str, scale: float) -> float:
 CERTIFICATE = Certificate(
     "Lookup",
     "every code at every zero point and four scales, of each function of ONNX that becomes a table",
-    "the real function in float64 by Python's math module, written from the text of the ONNX operator, at x from exact fractions",
+    "the real function in float64 by Python's math, written from the text of the ONNX operator, at x from exact fractions",
     tuple(Part(name, len(NAMES), (0, 37)) for name in PARTS),
     chunk,
 )

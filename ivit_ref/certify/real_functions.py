@@ -1,6 +1,6 @@
-"""The element-wise functions of ONNX that become tables, on Python floats, from the texts of the operators (onnx.ai, Operators).
+"""The element-wise functions of ONNX that become tables, on Python floats.
 
-Attributes have the defaults of those texts.
+Written from the texts of the operators (onnx.ai, ONNX Operators); attributes have the defaults of those texts.
 """
 
 from __future__ import annotations

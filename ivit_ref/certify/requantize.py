@@ -1,4 +1,4 @@
-"""Requantize of every int16 accumulator at 1,000 ratios, and of every tie of an int32 accumulator, under all five rounding rules.
+"""Requantize of every int16 accumulator at 1,000 ratios, and of every tie of an int32 accumulator, under all rounding rules.
 
 The ratios, below one but for the first long one, as ``w / 2**d`` with an odd w; those of an odd number are negative
     0 to 53      d from 1 to 9: a tie at every other multiple of a small number
@@ -6,9 +6,9 @@ The ratios, below one but for the first long one, as ``w / 2**d`` with an odd w;
     400 to 999   ``dyadic.from_real(1 / (1 + j**2 / 11))``, j from 0 to 599: multipliers of 31 bits, from 1 down to 2**-15
 The zero point goes with the ratio.
 
-A tie of ``x * w / 2**d`` is ``x = u * 2**(d - 1)`` with an odd u, and no other x: the quotient is u * w / 2. Of the ratios from 54 on,
-all ties in int32 are there. Those before have up to 2**31 each: of them, all u from -2**16 to 2**16 and the 2**16 odd ones nearest to
-either end of int32. Where the ratio is below one half, x - 1 and x + 1 are there, too.
+A tie of ``x * w / 2**d`` is ``x = u * 2**(d - 1)`` with an odd u, and no other x: the quotient is u * w / 2. Of the ratios from
+54 on, all ties in int32 are there. Those before have up to 2**31 each: of them, all u from -2**16 to 2**16 and the 2**16 odd
+ones nearest to either end of int32. Where the ratio is below one half, x - 1 and x + 1 are there, too.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def threshold(y: int, multiplier: int, shift: int, rounding: Rounding) -> int:
     nearest = rounding.startswith("half")
     reached = {"floor": True, "truncate": y > 0, "half_up": True, "half_away": y > 0, "half_even": y % 2 == 0}[rounding]
     edge = 2 * y - 1 if nearest else 2 * y if reached else 2 * y - 2
-    bound = edge * 2**shift
+    bound: int = edge * 2**shift
     return -(-bound // (2 * multiplier)) if reached else bound // (2 * multiplier) + 1
 
 
@@ -137,8 +137,8 @@ CERTIFICATE = Certificate(
     "Requantize",
     "every int16 accumulator at 1,000 ratios; every tie of an int32 accumulator at 946 of them and three windows of ties at 54, "
     "with both neighbours; five rounding rules",
-    "the inverse function: for each result the smallest x that gives it, one exact division of Python integers; and for ties number "
-    "theory: x is made from an odd u, and the result from u * w alone, without the shift",
+    "the inverse function: for each result the smallest x that gives it, one exact division of Python integers; for ties "
+    "number theory: x is made from an odd u, and the result from u * w alone, without the shift",
     tuple(Part(f"{domain}, {rule}", CHUNKS, (7,)) for domain in ("int16", "ties") for rule in ROUNDINGS),
     chunk,
 )

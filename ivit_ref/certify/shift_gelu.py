@@ -3,8 +3,9 @@
 An element depends on itself and on the maximum of its row only. Those scales are all float32 ones from 2**-8 / 1.702 up, or
 from 2**-8 up where the sigmoid is made by shifts: i0 falls where the scale rises. Values wrap, as under ``overflow="wrap"``.
 
-Where the sum of both exponentials is 0, at x or at the maximum itself, the operator stops the run by IntDiv (C2): with the paper's
-where both are too small to have a bit left, with tvm's where both wrap. Each such pair must stop, and is digested as 2**62.
+Where the sum of both exponentials is 0, at x or at the maximum itself, the operator stops the run by IntDiv (C2): in the
+paper's profile where both are too small to have a bit left, in tvm where both wrap. Each such pair must stop, and is digested
+as 2**62.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def chunk(part: str, index: int) -> Checked:
 
 
 def found(attributes: dict[str, Any], stops: Mask) -> Wide:
-    """The body's result for each pair: a row for each maximum, with the maximum itself in place of what must stop; that, alone."""
+    """The body's result for each pair: a row for each maximum, without the x that must stop; each of these alone."""
     stopping = np.zeros(X.shape, np.bool_)
     stopping[PAIRS] = stops
     runs = ~np.diagonal(stopping)
@@ -98,8 +99,8 @@ def _wrapped(v: int) -> int:
 CERTIFICATE = Certificate(
     "ShiftGELU",
     "every pair of an int8 x and an int8 row maximum, at every float32 scale that gives i0 <= 256",
-    "Python's unbounded integers, pair by pair, with the exponentials of the twin (exact fractions) tabulated by difference and "
-    "by maximum; the NumPy body sees whole rows",
+    "Python's unbounded integers, pair by pair, with the exponentials of the twin (exact fractions) tabulated by difference "
+    "and by maximum; the NumPy body sees whole rows",
     tuple(Part(name, UNITS // BLOCK, (3, 31)) for name in PROFILES),
     chunk,
 )
