@@ -1,7 +1,7 @@
 """IntSqrt of every integer from 0 to 2**24, of every k**2 - 1, k**2 and k**2 + 1 up to k = 2**24, and around larger squares.
 
-No v that ILayerNorm adds up is beyond 2**48: 2**16 squares of 16 bits and a sign. The operator itself takes v < 2**62, so k up to
-2**31 - 1: of those beyond 2**24, all with at most 12 significant bits and their neighbours k - 1 and k + 1 are there.
+No v that ILayerNorm adds up is beyond 2**48: 2**16 squares of 16 bits and a sign. The operator itself takes v < 2**62, so k up
+to 2**31 - 1: of those beyond 2**24, all with at most 12 significant bits and their neighbours k - 1 and k + 1 are there.
 """
 
 from __future__ import annotations

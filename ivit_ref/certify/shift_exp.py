@@ -4,8 +4,8 @@ A scale S enters by ``i0`` alone, and i0 falls where S rises, under each of the 
 4097 (paper, qat, tvm), and it is at least 1: the integers from 1 to 4097 are all that any float32 scale from 2**-12 up gives.
 
 x goes from 0 down to where the rest is constant. p(x - 1) < p(x) for every x, as x falls by one there and x >> 4 falls only
-where x >> 1 does. So with a clamp y is constant from p(x) <= -n*i0 on; without one it is 0 from q = n + b on, where b is the bit
-length of i0, as i_b <= i0 < 2**b. ``p(x) <= 1.4375 x + 1`` says for which x that holds. The two smallest int32 follow.
+where x >> 1 does. So with a clamp y is constant from p(x) <= -n*i0 on; without one it is 0 from q = n + b on, where b is the
+bit length of i0, as i_b <= i0 < 2**b. ``p(x) <= 1.4375 x + 1`` says for which x that holds. The two smallest int32 follow.
 """
 
 from __future__ import annotations
