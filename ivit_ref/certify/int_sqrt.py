@@ -37,14 +37,14 @@ def chunk(part: str, index: int) -> Checked:
 def integers(index: int) -> Wide:
     """2**18 integers; the last chunk has one more, 2**24."""
     first = BLOCK * index
-    return np.arange(first, first + BLOCK + (first + BLOCK == LAST))
+    return np.arange(first, first + BLOCK + (first + BLOCK == LAST), dtype=np.int64)
 
 
 def roots(index: int) -> Wide:
     """k from 1 to 2**24, and behind them the larger ones."""
     if index < LAST // BLOCK:
-        return np.arange(BLOCK * index + 1, BLOCK * (index + 1) + 1)
-    short = np.arange(2**11, 2**12)
+        return np.arange(BLOCK * index + 1, BLOCK * (index + 1) + 1, dtype=np.int64)
+    short = np.arange(2**11, 2**12, dtype=np.int64)
     exact = np.concatenate([short << e for e in range(13, 20)])
     return np.unique(np.concatenate([exact - 1, exact, exact + 1, [2**31 - 1]]))
 
@@ -57,9 +57,9 @@ def around(k: Wide) -> Wide:
 
 def newton(v: int, start: int, steps: int) -> int:
     """The text, on one Python integer."""
-    k = start or 1 << v.bit_length() // 2
+    k = start or 1 << (v.bit_length() // 2)
     for _ in range(steps):
-        k = k + v // k >> 1 if k else 0
+        k = (k + v // k) >> 1 if k else 0
     return k
 
 
@@ -69,7 +69,7 @@ CERTIFICATE = Certificate(
     "Python's unbounded integers, one at a time: math.isqrt where the root is exact, otherwise the iteration, its start from "
     "int.bit_length (the NumPy body searches a table of powers of two, and finds an exact root bit by bit)",
     tuple(
-        Part(f"{name}: {DOMAINS[domain]}", LAST // BLOCK + (domain == "squares"), (0, 63) if domain == "all" else (0, 64))
+        Part(f"{name}: {DOMAINS[domain]}", LAST // BLOCK + (domain == "squares"), (0, 63) if domain == "all" else (64,))
         for name in PROFILES
         for domain in DOMAINS
     ),

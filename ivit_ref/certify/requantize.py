@@ -118,7 +118,7 @@ def odd_numbers(d: int) -> Iterator[Wide]:
     windows = [(-end, end)] if d >= 10 else [(-end, WINDOW - end), (-WINDOW // 2, WINDOW // 2), (end - WINDOW, end)]
     for low, high in windows:
         for first in range(low, high, ONCE):
-            yield np.arange(first | 1, min(first + ONCE, high), 2)
+            yield np.arange(first | 1, min(first + ONCE, high), 2, dtype=np.int64)
 
 
 def beside(a: Wide, rounding: Rounding, side: int) -> Wide:
