@@ -19,14 +19,14 @@ from ivit_ref.profiles import IDEAL, PAPER, QAT
 BLOCK = 2**18
 LAST = 2**24
 PROFILES = {"paper": PAPER, "qat, tvm": QAT, "ideal": IDEAL}
-DOMAINS = {"all": "0 to 2**24", "squares": "squares"}
+ALL, SQUARES = "0 to 2**24", "squares"
 
 
 def chunk(part: str, index: int) -> Checked:
     """2**18 integers, or 2**18 squares with their neighbours; the last chunk of the squares has those beyond 2**48."""
     name, _, domain = part.rpartition(": ")
     attributes: dict[str, Any] = PROFILES[name].int_sqrt()
-    v = integers(index) if domain == DOMAINS["all"] else around(roots(index))
+    v = integers(index) if domain == ALL else around(roots(index))
     start, steps = attributes["start"], attributes["steps"]
     want = [math.isqrt(x) if steps == 0 else newton(x, start, steps) for x in v.tolist()]
     tally = Tally()
@@ -69,9 +69,9 @@ CERTIFICATE = Certificate(
     "Python's unbounded integers, one at a time: math.isqrt where the root is exact, otherwise the iteration, its start from "
     "int.bit_length (the NumPy body searches a table of powers of two, and finds an exact root bit by bit)",
     tuple(
-        Part(f"{name}: {DOMAINS[domain]}", LAST // BLOCK + (domain == "squares"), (0, 63) if domain == "all" else (64,))
+        Part(f"{name}: {domain}", chunks, (quick,))
         for name in PROFILES
-        for domain in DOMAINS
+        for domain, chunks, quick in ((ALL, LAST // BLOCK, 0), (SQUARES, LAST // BLOCK + 1, LAST // BLOCK))
     ),
     chunk,
 )

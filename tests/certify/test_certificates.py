@@ -79,6 +79,7 @@ def test_one_wrong_result_is_named(
 ) -> None:
     """A row of ShiftGELU has a place for each code, so that the second one begins at 256."""
     kernel = module.__name__.rpartition(".")[2]
+    monkeypatch.setattr(lookup, "SCALES", (2.0**-7,))
     monkeypatch.setattr(module, kernel, one_wrong(getattr(ops, kernel), wrong_at))
     [line] = certify([first_chunk(module.CERTIFICATE, part)])
     assert line.wrong.startswith(expected)
