@@ -16,6 +16,11 @@ from ivit_ref.cli.common import silence
 from ivit_ref.errors import IvitError
 
 COMMANDS = (run, inspect, convert, doctor, golden, compare, error, eval, bench, ops)
+from ivit_ref.cli import bench, certify, compare, convert, doctor, golden, inspect, ops, run
+from ivit_ref.cli.common import silence
+from ivit_ref.errors import IvitError
+
+COMMANDS = (run, inspect, convert, doctor, golden, compare, certify, bench, ops)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
