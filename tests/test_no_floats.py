@@ -30,6 +30,7 @@ from ivit_ref.events import Context, Event
 from ivit_ref.integers import widen
 from ivit_ref.profiles import PROFILES, Profile
 from ivit_ref.registry import REGISTRY
+from ivit_ref.testing import calls_runtimes
 from tests import calls_linear, calls_nonlinear
 from tests.graphs import Array, graphs, inputs_of
 
@@ -39,7 +40,7 @@ IMAGES = PACKAGE.parent / "graphs" / "digits_test.npz"
 
 EDGES = ("Quantize", "Dequantize")
 INTEGER_OPS = sorted(set(REGISTRY) - set(EDGES))
-CALLS: dict[str, st.SearchStrategy[Any]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS}
+CALLS: dict[str, st.SearchStrategy[Any]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS, **calls_runtimes.CALLS}
 PROFILED: dict[str, Callable[[Profile], dict[str, Any]]] = {
     "ShiftExp": lambda p: p.shift_exp(0.05),
     "IntDiv": lambda p: p.int_div(p.softmax_out_bits),
