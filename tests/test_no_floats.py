@@ -32,6 +32,7 @@ from ivit_ref.integers import widen
 from ivit_ref.profiles import PROFILES, Profile
 from ivit_ref.registry import REGISTRY
 from ivit_ref.testing import calls_baselines, calls_ibert
+from ivit_ref.testing import calls_runtimes
 from tests import calls_linear, calls_nonlinear
 from tests.graphs import Array, graphs, inputs_of
 
@@ -47,6 +48,7 @@ IN_FLOATS = sorted(op for op, definition in REGISTRY.items() if definition.float
 
 INTEGER_OPS = sorted(set(REGISTRY) - set(EDGES) - set(IN_FLOATS))
 CALLS: dict[str, st.SearchStrategy[Any]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS, **calls_baselines.CALLS}
+CALLS: dict[str, st.SearchStrategy[Any]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS, **calls_runtimes.CALLS}
 PROFILED: dict[str, Callable[[Profile], dict[str, Any]]] = {
     "ShiftExp": lambda p: p.shift_exp(0.05),
     "IntDiv": lambda p: p.int_div(p.softmax_out_bits),
