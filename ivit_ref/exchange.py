@@ -131,7 +131,7 @@ class _Exchange:
         self.values[constant.value.name] = constant.value
         self.absorbed.add(reader.name)
         inputs = (node.inputs[0], constant.value.name)
-        self._add(replace(node, inputs=inputs, outputs=reader.outputs), "Lookup", {"low": BOUNDS[x.type.dtype][0]}, None)
+        self._add(replace(node, inputs=inputs, outputs=reader.outputs), "Lookup", self._fixed(node, self.chosen["gelu"]), None)
 
     def _only_reader(self, node: Node) -> Node:
         readers = [n for n in self.graph.nodes if node.output.name in n.inputs]

@@ -82,7 +82,7 @@ METHODS: Mapping[Role, tuple[Method, ...]] = {
     "gelu": (
         Method("shiftgelu", "ShiftGELU", profiled=True),
         Method("ibert", "IBertGELU", _fixed(shift=0)),
-        Method("tflite", "Lookup"),
+        Method("tflite", "Lookup", lambda x: {"low": BOUNDS[x.dtype][0]}),
         Method("float", "FloatGELU", _fixed(out_bits=8)),
     ),
     "layernorm": (
@@ -95,7 +95,7 @@ METHODS: Mapping[Role, tuple[Method, ...]] = {
         Method("dyadic", "Requantize", kept=REQUANTIZED, profiled=True),
         Method("hawq", "Requantize", _fixed(rounding="half_even"), kept=REQUANTIZED),
         Method("gemmlowp", "GemmlowpRequantize", kept=REQUANTIZED),
-        Method("tosa", "TosaRescale", _fixed(double_round=False), kept=REQUANTIZED),
+        Method("tosa-single", "TosaRescale", _fixed(double_round=False), kept=REQUANTIZED),
         Method("tosa-double", "TosaRescale", _fixed(double_round=True), kept=REQUANTIZED),
     ),
 }

@@ -31,8 +31,7 @@ from ivit_ref.events import Context, Event
 from ivit_ref.integers import widen
 from ivit_ref.profiles import PROFILES, Profile
 from ivit_ref.registry import REGISTRY
-from ivit_ref.testing import calls_baselines, calls_ibert
-from ivit_ref.testing import calls_runtimes
+from ivit_ref.testing import calls_baselines, calls_ibert, calls_runtimes
 from tests import calls_linear, calls_nonlinear
 from tests.graphs import Array, graphs, inputs_of
 

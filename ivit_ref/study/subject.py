@@ -20,6 +20,7 @@ from ivit_ref.registry import REGISTRY, OpDef
 from ivit_ref.scales import follow_from_profile, follow_from_scales
 from ivit_ref.study.corpus import LENGTHS, Batch, Size
 from ivit_ref.study.reals import Kind, Reals
+from ivit_ref.tables import tflite_gelu_table
 
 PARTS: Mapping[str, Kind] = {"ShiftExp": "exp", "IntSqrt": "sqrt", "IntDiv": "quotient"}
 """Operators that are a step of others, and no method of a role."""
@@ -93,9 +94,17 @@ class Subject:
         return attributes(self.method, quant, x, self.profile, **chosen)
 
     def others(self, x: TensorType) -> tuple[list[Array], list[Quant]]:
-        """The inputs after the first that are no numbers to study: a bias of zeros, and what its step is worth."""
-        arrays, quants = [], []
+        """The inputs after the first that are no numbers to study, and what their steps are worth: a bias of zeros, a table.
+
+        A table of GELU gives 8 bits, in steps of its input.
+        """
+        arrays: list[Array] = []
+        quants: list[Quant] = []
         for name in self.op.inputs[1:]:
+            if name == "table" and self.kind == "gelu":
+                arrays.append(tflite_gelu_table(self.scale, 0, self.scale, 0, "int8", approximate=False))
+                quants.append(Quant((self.scale,)))
+                continue
             if name != "bias":
                 raise InputError(f"{self.method.op}: an operator to study must have inputs x or x, bias, but found {name}")
             length = int(x.shape[-1])
@@ -110,6 +119,8 @@ class Subject:
         if self.kind == "quotient":
             return self.op.result_quant([None, None], [x, x], self.attributes(x))
         arrays, quants = self.others(x)
+        if self.method.op == "Lookup":
+            return quants[0]
         types = [TensorType(str(a.dtype), a.shape) for a in arrays]
         return self.op.result_quant([Quant((self.scale,)), *quants], [x, *types], self.attributes(x))
 
