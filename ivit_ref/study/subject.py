@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import get_args
 
 import numpy as np
@@ -102,7 +103,7 @@ class Subject:
         quants: list[Quant] = []
         for name in self.op.inputs[1:]:
             if name == "table" and self.kind == "gelu":
-                arrays.append(tflite_gelu_table(self.scale, 0, self.scale, 0, "int8", approximate=False))
+                arrays.append(_gelu_table(self.scale))
                 quants.append(Quant((self.scale,)))
                 continue
             if name != "bias":
@@ -150,6 +151,12 @@ class Subject:
         others = [x] if self.kind == "quotient" else [TensorType(str(y.dtype), y.shape) for y in self.others(x)[0]]
         self.op.result_type([x, *others], chosen)
         return chosen
+
+
+@cache
+def _gelu_table(scale: float) -> Ints:
+    """One table serves every batch."""
+    return tflite_gelu_table(scale, 0, scale, 0, "int8", approximate=False)
 
 
 @dataclass
