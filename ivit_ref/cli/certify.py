@@ -52,7 +52,9 @@ def command(args: argparse.Namespace) -> int:
     recorded = read_record(args.against, certificates) if args.against else {}
     found = _run(args, certificates)
     lines = lines_of(certificates, found)
-    findings = [line.wrong for line in lines if line.wrong] + _differing(args.against, recorded, found)
+    findings = [line.wrong for line in lines if line.wrong]
+    if args.against:
+        findings += _differing(args.against, recorded, found)
     if args.write and not findings:
         write_table(args.write, table_of(lines, versions()))
         write_record(Path(args.write).with_suffix(".jsonl"), found, versions())
@@ -118,12 +120,14 @@ def _leave_interrupts_alone() -> None:
 
 
 def _differing(path: str, recorded: dict[Key, Checked], found: dict[Key, Checked]) -> list[str]:
-    """What differs from a record, though body and derivation agree: the results themselves are others than they were."""
-    return [
-        f"{name}, {part}, chunk {index}: must have the SHA-256 {was.digest[:16]}... of {path}, but has {now.digest[:16]}..."
-        for (name, part, index), now in found.items()
-        if now.wrong is None and (was := recorded.get((name, part, index))) is not None and was != now
-    ]
+    """What is not as recorded, though body and derivation agree: the results are others than they were, or new."""
+    findings = []
+    for (name, part, index), now in found.items():
+        was = recorded.get((name, part, index))
+        if now.wrong is None and was != now:
+            must = f"the SHA-256 {was.digest[:16]}..." if was else "a line"
+            findings.append(f"{name}, {part}, chunk {index}: must have {must} in {path}, but found {now.digest[:16]}...")
+    return findings
 
 
 def _declared(c: Certificate) -> dict[str, Any]:

@@ -118,7 +118,9 @@ def test_a_digest_that_is_not_the_recorded_one_is_a_finding(capsys: Capture, tmp
     other = {("IntSqrt", "ideal: 0 to 2**24", 0): running.Checked(2**18, "ab" * 32)}
     ivit_ref.certify.record.write_record(record, other, {})
     [finding] = certified(capsys, "IntSqrt", "--against", str(record), status=1)["findings"]
-    assert finding.startswith("IntSqrt, ideal: 0 to 2**24, chunk 0: must have the SHA-256 abababababababab... of ")
+    assert finding.startswith("IntSqrt, ideal: 0 to 2**24, chunk 0: must have the SHA-256 abababababababab... in ")
+    [finding] = certified(capsys, "ShiftExp", "--quick", "--against", str(record), status=1)["findings"][:1]
+    assert finding.startswith(f"ShiftExp, paper, chunk 1: must have a line in {record}, but found ")
 
 
 # --- Resuming
