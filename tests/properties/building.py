@@ -12,7 +12,7 @@ import pytest
 
 from ivit_ref import dyadic
 from ivit_ref.events import Context, Event
-from ivit_ref.profiles import PROFILES, Profile
+from ivit_ref.profiles import PROFILES
 from ivit_ref.registry import REGISTRY
 
 Array = npt.NDArray[Any]
@@ -34,6 +34,13 @@ def run(op: str, *inputs: Array, **attributes: Any) -> tuple[Array, set[str]]:
 def result(op: str, *inputs: Array, **attributes: Any) -> Array:
     """The result as int64, where values may wrap."""
     return REGISTRY[op].run(inputs, attributes, Context(overflow="wrap")).astype("int64")
+
+
+def undisturbed(op: str, *inputs: Array, **attributes: Any) -> bool:
+    """Whether nothing wraps or saturates on the way, and no sum is clamped."""
+    events: list[Event] = []
+    REGISTRY[op].run(inputs, attributes, Context(overflow="wrap", emit=events.append))
+    return not any(event.kind in ("wrapped", "saturated") or event.step == "sum of exponentials" for event in events)
 
 
 def row(*values: int, dtype: str = "int8") -> Array:
@@ -59,9 +66,15 @@ def rows(draw: st.DrawFn, dtypes: tuple[str, ...] = ("int8", "int16"), longest: 
     """A row of numbers: anywhere, near 0 or at the ends; each at least ``spare`` within its dtype."""
     dtype = draw(st.sampled_from(dtypes))
     low, high = ends(dtype)[0] + spare, ends(dtype)[1] - spare
-    near, edges = st.integers(max(low, -40), 40), st.sampled_from([low, low + 1, high - 1, high])
+    near, edges = st.integers(max(low, -40), min(high, 40)), st.sampled_from([low, low + 1, high - 1, high])
     elements = draw(st.sampled_from([st.integers(low, high), near, st.one_of(near, edges)]))
     return draw(hnp.arrays(dtype, st.integers(1, longest), elements=elements, fill=st.nothing()))
+
+
+def exponentials(x: Array, a: Attributes) -> Array:
+    """ShiftExp of x with the attributes that it has within another operator."""
+    names = ("i0", "n", "clamp", "half", "quotient", "exp_bits")
+    return result("ShiftExp", x.astype("int32"), **{name: a[name] for name in names})
 
 
 def base_two(x: Array) -> Array:

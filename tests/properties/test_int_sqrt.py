@@ -1,8 +1,8 @@
 """Properties of IntSqrt.
 
-Why a few v prove them for all: with m = floor(sqrt(v)), (k + v / k) / 2 does not decrease with v, nor with k from sqrt(v) on, and
-is never below m; from m or m + 1 it gives m or m + 1. So among the v of one m and one start, those that have not converged are the
-last ones, and the largest, m**2 + 2*m, tells whether there is one.
+Why a few v prove them for all: with m = floor(sqrt(v)), (k + v / k) / 2 does not decrease with v, nor with k from sqrt(v)
+on, and is never below m; from m or m + 1 it gives m or m + 1. So among the v of one m and one start, those that have not
+converged are the last ones, and the largest, m**2 + 2*m, tells whether there is one.
 """
 
 from __future__ import annotations

@@ -13,7 +13,19 @@ from hypothesis import assume, given
 from ivit_ref import dyadic
 from ivit_ref.errors import ConstraintError
 from ivit_ref.profiles import IDEAL, PAPER, QAT, TVM, Profile
-from tests.properties.building import SCALES, Array, Attributes, every_profile, int8_pairs, result, row, rows, run, scales
+from tests.properties.building import (
+    SCALES,
+    Array,
+    Attributes,
+    every_profile,
+    exponentials,
+    int8_pairs,
+    result,
+    row,
+    rows,
+    run,
+    scales,
+)
 
 
 def before_saturation(profile: Profile, scale: float) -> Attributes:
@@ -24,11 +36,6 @@ def before_saturation(profile: Profile, scale: float) -> Attributes:
 def safe(a: Attributes, length: int) -> bool:
     """Whether nothing wraps and no sum is clamped."""
     return bool(a["sum"] == "exact" or length * a["i0"] * 2 ** a["n"] < 2**31)
-
-
-def exponentials(x: Array, a: Attributes) -> list[int]:
-    names = ("i0", "n", "clamp", "half", "quotient", "exp_bits")
-    return result("ShiftExp", x.astype("int32") - int(x.max()), **{name: a[name] for name in names}).tolist()
 
 
 # --- Always
@@ -90,7 +97,7 @@ def test_shiftmax_p3_p4_p5_of_rows(profile: Profile, x: Array, scale: float) -> 
 def test_shiftmax_p6_is_just_below_the_share(profile: Profile, x: Array, scale: float) -> None:
     a = before_saturation(profile, scale)
     assume(safe(a, x.size))
-    e = exponentials(x, a)
+    e = exponentials(x.astype("int32") - int(x.max()), a).tolist()
     below = 2 ** (32 - a["out_bits"])
     for y, part in zip(result("Shiftmax", x, **a).tolist(), e, strict=True):
         t = Fraction(a["numerator"] * part, sum(e) * below)
