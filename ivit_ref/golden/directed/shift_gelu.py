@@ -16,11 +16,12 @@ WHOLE = {"folded": float.fromhex("0x1.9118c4p-3"), "shifts": 0.25}
 
 
 def groups(profile: str) -> Iterator[Group]:
-    """All codes of 8 bits, degenerate rows at two scales, and one too fine for the widths."""
+    """All codes of 8 bits, degenerate rows at two scales, one too fine for the widths, and broken properties."""
     yield _codes(profile)
     yield _rows(profile, WHOLE[PROFILES[profile].sigmoid], "integer-unit")
     yield _rows(profile, step(0.12), "")
     yield _fine(profile)
+    yield from _broken(profile)
 
 
 def _codes(profile: str) -> Group:
@@ -86,3 +87,14 @@ def _fine(profile: str) -> Group:
     ]
     attributes = PROFILES[profile].shift_gelu(scale)
     return stacked("ShiftGELU", profile, "fine_int16", "rows of 12 at S = 0.0009", "int16", cases, attributes, scale=scale)
+
+
+def _broken(profile: str) -> Iterator[Group]:
+    """Rows that break (P2) or (P3): a sum that is clamped makes sigma too large, and one that wraps makes it anything."""
+    clamped = ((step(0.002), [[1, -1], [0, -128]]), (step(0.05), [[-58, -58], [-90, -128]]))
+    wraps = ((step(0.1), [[-24, -24], [-32, -33]]), (step(0.004), [[0, -1], [40, -128]]))
+    for scale, rows in {"clamped": clamped, "int32": wraps, "exact": ()}[PROFILES[profile].sum]:
+        cases = [case(f"a maximum of {row[0]}", "property", row) for row in rows]
+        attributes = PROFILES[profile].shift_gelu(scale)
+        name, comment = f"broken_{named(scale)}_int8", f"rows of 2 at S = {scale:.6g}"
+        yield stacked("ShiftGELU", profile, name, comment, "int8", cases, attributes, scale=scale)
