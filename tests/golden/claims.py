@@ -205,7 +205,7 @@ def broken_shift_gelu(group: Group, call: Call) -> bool:
 
 def broken_i_layer_norm(group: Group, call: Call) -> bool:
     """Turned, or farther from the real norm than any root within one of the right one; of a row with an exact mean."""
-    x, o = first(call), [int(v) for v in run(group, call)]
+    x, o = first(call), [int(v) for v in run(group, call) - group.inputs["bias"]]
     y = [v - Fraction(sum(x), len(x)) for v in x]
     v = float(sum(d * d for d in y))
     turned = any(a <= b and c > d for a, c in zip(x, o, strict=True) for b, d in zip(x, o, strict=True))
