@@ -91,7 +91,7 @@ def _fine(profile: str) -> Group:
 
 
 def _broken(profile: str) -> Iterator[Group]:
-    """Negative rows that break (P2) or (P3): a sum that is clamped makes sigma too large, and one that wraps makes it anything."""
+    """Negative rows that break (P2) or (P3): a sum that is clamped makes sigma too large, one that wraps makes it anything."""
     found = {"clamped": (step(0.05), [[-58, -58], [-90, -128]]), "int32": (step(0.1), [[-24, -24], [-32, -33]])}
     if PROFILES[profile].sum not in found:
         return
