@@ -43,6 +43,11 @@ NOTES: Mapping[str, Note] = {
         "Newton's steps end before the root is reached: their number and their start are semantics.",
         "An exact square root is right by mathematics and wrong here: quiet tokens get up to several times the value.",
     ),
+    "property": Note(
+        "property",
+        "A property that the operator's text states, and that this version breaks: docs/numerics.md tells which, and why.",
+        "A backend that keeps the property is another version's: it does not clamp, or is wider, or takes more steps.",
+    ),
     # Rounding.
     "tie": Note(
         "rounding",

@@ -15,6 +15,17 @@ same steps: ``bias = floor((beta / gain) / (sqrt(C) / 2**30))``. max(k, 1) matte
 length: for a row of equal numbers, where y is 0 throughout, and for a v that wrapped to 0.
 With 17 bits of y and 31 of F, nothing on the way leaves int64.
 
+Properties, without bias and where nothing wraps
+    (P1) a number added to all of x, as long as dtype holds it, changes nothing where mu moves by that number: with half_even
+         and half_away unless s / C is a tie, with truncate unless s / C is no integer and changes its sign. Elsewhere y
+         moves by 1
+    (P2) elements in another order give the same results in that order; x_i <= x_j gives o_i <= o_j; and o is 0 or has the
+         sign of y
+    (P3) abs(o) <= 2**30
+    (P4) -x gives -o with ``halving`` truncate, and -o or -o - 1 with floor
+    (P5) where k is within 1 of sqrt(v) > 0, o is within 1 + abs(y) / 2 + 2**30 / k of 2**30 * y / sqrt(v): a multiple of a row
+         with an exact mean gives the same within both bounds
+
 Sources
     arXiv 2207.01405, I-LayerNorm; zkkli/I-ViT models/quantization_utils/quant_modules.py, ``IntLayerNorm`` (half to even, wide,
     floor); TVM_benchmark/models/layers.py, ``quantized_layernorm`` (mean and subtraction in int16, squares summed in uint32,

@@ -9,6 +9,13 @@ Negative x and d arise only where a width was left and wrapped. ``numerator`` is
 released codes. ``product_bits`` is the width of F * x: it must always hold C5, and at 32 also fit int32 (or wraps). F has few
 bits where d is near 2**31: that coarseness is the operator's.
 
+Properties, for x >= 0 and d > 0, before saturation and where F * x fits ``product_bits``
+    (P1) y <= t = numerator * x / d / 2**(32 - out_bits), the true quotient in steps of 2**-(out_bits - 1), or just below
+    (P2) y > t - 1 - x / 2**(32 - out_bits)
+    (P3) y does not decrease with x, and does not increase with d
+    (P4) x <= d gives 0 <= y <= numerator / 2**(32 - out_bits): 2**31 - 1 neither saturates nor leaves int32, and 2**31 gives
+         2**(out_bits - 1) only for x = d, a power of two
+
 Sources
     arXiv 2207.01405, IntDiv with M = 31; zkkli/I-ViT models/quantization_utils/quant_modules.py, ``IntSoftmax.forward``;
     TVM_benchmark/models/layers.py, ``quantized_softmax``

@@ -6,8 +6,14 @@ Semantics, elementwise
     y       = k_steps                      or, where steps = 0, floor(sqrt(v)) exactly
 
 Start and steps are semantics, not tuning. Ten steps from 2**16, as released, return 64 for v = 0 and are off by more than one
-for most v below 34,596, and again from about 2**45.9 on; between, the result is floor(sqrt(v)) or one more (it oscillates for
-v = m**2 - 1). A result off by more than one is an event, ``not_converged``.
+for most v below 34,596, and again for some from 65,387,859,544,245 on; between, the result is floor(sqrt(v)) or one more (it
+oscillates for v = m**2 - 1). A result off by more than one is an event, ``not_converged``.
+
+Properties, with m = floor(sqrt(v))
+    (P1) y >= m, from one step on
+    (P2) y <= m + 1 for every v with start = 0 and steps = 0 or >= 4; and from 2**16 in ten steps for v from 34,596 to
+         65,387,859,544,244, about 2**45.9
+    (P3) y does not decrease with v
 
 Sources
     arXiv 2207.01405, I-LayerNorm (start from the bit length, 10 iterations); zkkli/I-ViT

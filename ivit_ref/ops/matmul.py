@@ -6,6 +6,10 @@ Semantics, as ONNX and NumPy define matrix products: the last two axes multiply,
 One step of y is worth ``S_a * S_b * alpha``. ``alpha`` is a real factor that the product stands for and the integers do not
 show: attention's 1/sqrt(d) is folded into the scale this way. It takes no part in the arithmetic.
 
+Properties, where nothing wraps; where something does, modulo 2**32
+    (P1) the transposed of b times the transposed of a is the transposed of y
+    (P2) y of a + c is y of a plus y of c; the same for b
+
 Sources
     zkkli/I-ViT models/quantization_utils/quant_modules.py, ``QuantMatMul``, and models/vit_quant.py, ``Attention.forward``
 

@@ -7,6 +7,10 @@ Semantics, elementwise, in float32
 
 Ties go to even.
 
+Properties
+    (P1) y does not decrease with x
+    (P2) what ``Dequantize`` makes of an integer of dtype with the same scale and zero point comes back as that integer
+
 Sources
     zkkli/I-ViT models/quantization_utils/quant_utils.py, ``linear_quantize``; ONNX, operator QuantizeLinear
 

@@ -8,6 +8,12 @@ One step of y is worth what a step of x is, and y has the dtype of x: it lies be
 of rounding gives the same for x and for x less a zero point, so that of x must be 0. A mean that rounds once, together with the
 step to another scale, is ``ReduceSum`` instead.
 
+Properties
+    (P1) the least element <= y <= the largest
+    (P2) a number added to all of x, as long as dtype holds it, moves y by that number or one beside it; by just that number for
+         half_even and half_away unless s / n is a tie, for truncate unless s / n is no integer and changes its sign
+    (P3) -x gives -y
+
 Sources
     zkkli/I-ViT models/swin_quant.py, ``SwinTransformer.forward_features``: AdaptiveAvgPool1d, whose mean quant_utils.py,
     ``fixedpoint_mul``, rounds half to even before it multiplies; the other rules are those of the mean of ``ILayerNorm``

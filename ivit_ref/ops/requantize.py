@@ -7,6 +7,12 @@ Semantics, elementwise; multiplier and shift have one entry, or one for each ind
 ``multiplier / 2**shift`` is the dyadic number of S_x / S_y (module ``dyadic``): its multiplier is signed, since a folded
 LayerNorm gain may be negative.
 
+Properties, before zero_point and saturation; t is the exact x * multiplier / 2**shift
+    (P1) y does not decrease with x, nor increase where the multiplier is negative
+    (P2) half_up, half_away, half_even: abs(y - t) <= 1/2; floor: t - 1 < y <= t; truncate: abs(y - t) < 1, towards 0
+    (P3) t is within abs(x * ratio) / 2**31 of x times the real ratio that ``dyadic.from_real`` was given, of 2**-32 or more
+    (P4) -x gives -y with truncate, half_away and half_even; half_up and floor are no odd functions
+
 Sources
     arXiv 2207.01405, dyadic arithmetic (b * x >> c: floor); zkkli/I-ViT models/quantization_utils/quant_utils.py,
     ``fixedpoint_mul`` (half to even); TVM 0.9 qnn.requantize, UPWARD (half up); HAWQ-V3, Zhen-Dong/HAWQ at 1616df6,

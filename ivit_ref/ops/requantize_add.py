@@ -5,6 +5,12 @@ Semantics, elementwise; a and b broadcast, multipliers and shifts have one entry
       = round((a * a_multiplier + b * b_multiplier) / 2**a_shift)                         ``rounds`` once, as in ONNX
     y = saturate(y + zero_point, dtype)
 
+Properties, before zero_point and saturation
+    (P1) b and a, their numbers exchanged too, give the same y
+    (P2) y does not decrease with a, nor increase where its multiplier is negative; the same for b
+    (P3) where ``rounding`` is to nearest, y is within 1 of the exact sum, and within 1/2 where it ``rounds`` once: they differ
+         by at most 1
+
 Sources
     zkkli/I-ViT models/quantization_utils/quant_utils.py, ``fixedpoint_mul`` with ``identity`` (each branch rounded half to
     even, then added); TVM 0.9 qnn.add (each branch half up)

@@ -14,6 +14,14 @@ which no operator of this project can tell from a larger value: IntDiv's quotien
 Only x > 0 gets as far as 2**62: ShiftExp is derived for x <= 0, but ShiftGELU applies it to the negated maximum of a row,
 which is positive for a row of negative numbers.
 
+Properties, where y fits ``exp_bits``
+    (P1) y does not decrease with x, of either sign
+    (P2) for x <= 0, 0 <= y <= i0 * 2**n, and x = 0 gives i0 * 2**n; with ``clamp``, y >= i0
+    (P3) for x <= 0, where p is less by exactly i0 (and not clamped), y is y >> 1
+    (P4) for x <= 0 and t = i0 * 2**n * 2**(p / i0), not clamped: t - 1 < y <= 1.0615 * t, and where an odd r loses its half
+         t - 1 - 2**(n - q - 1) < y
+    (P5) p lies from 7/16 below 1.4375 * x to 7/8 above
+
 Sources
     arXiv 2207.01405, Algorithm 1 (no clamp printed; ``-r >> 1`` there is r >> 1 here); zkkli/I-ViT
     models/quantization_utils/quant_modules.py, ``int_exp_shift`` (clamp, keep, floor); TVM_benchmark/models/layers.py,

@@ -13,6 +13,15 @@ Semantics, for each row x of the last axis; a step of x is worth S
 A row whose maximum exceeds n * ln(2) / 1.702 (9.37 for n = 23) has both exponentials at the clamp for all small x: sigma is
 one half there.
 
+Properties, where nothing wraps or saturates and no sum is clamped; of a row whose maximum is not negative, i0 * 2**n < 2**30 is
+enough. k is out_bits - 1
+    (P1) elements in another order give the same results in that order; of the row, only its maximum matters to an element
+    (P2) abs(y) <= abs(x) * 2**k, and y is 0 or has the sign of x
+    (P3) y = 0 where e is k halvings or more below e_m: p(z - m) <= p(-m) - k * i0, with p(-m) >= (k - n) * i0 where ``clamp``
+    (P4) with t = numerator * e / s / 2**(31 - k): t - 1 - i0 * 2**(n + k - 31) < sigma <= t. For large x = m, t is nearly 2**k
+    (P5) in a row, sigma of a larger x is less by less than 1 + i0 * 2**(n + k - 31)
+No property: y grows beyond its minimum; it may fall by what (P5) lets sigma fall.
+
 Sources
     arXiv 2207.01405, Algorithm 2; zkkli/I-ViT models/quantization_utils/quant_modules.py, ``IntGELU``;
     TVM_benchmark/models/layers.py, ``quantized_gelu``

@@ -12,6 +12,16 @@ models use 16 bits for ViT and 8 for Swin; the released deployment always emits 
 With the paper's numerator 2**31 the result for a one-hot row is 2**(out_bits - 1), one too many for a signed dtype: it
 saturates.
 
+Properties; (P3) to (P6) where nothing wraps and no sum is clamped: a row of L logits with L * i0 * 2**n < 2**31 is safe
+    (P1) a number added to all logits of a row changes nothing, as long as dtype holds them
+    (P2) logits in another order give the same results in that order
+    (P3) a logit that is not less than another does not get less: x_i <= x_j gives y_i <= y_j
+    (P4) 0 <= y <= 2**(out_bits - 1) - 1; before saturation it is one more only with the numerator 2**31 for a one-hot row
+    (P5) a row adds up to at most 2**(out_bits - 1)
+    (P6) with t = numerator * e / s / 2**(32 - out_bits): t - 1 - e / 2**(32 - out_bits) < y <= t before saturation. A one-hot
+         row, with e = i0 * 2**n, may fall short of 2**(out_bits - 1) by that much
+No property: a larger logit, the others the same, may get less, since F falls in steps.
+
 Sources
     arXiv 2207.01405, Algorithm 1; zkkli/I-ViT models/quantization_utils/quant_modules.py, ``IntSoftmax``;
     TVM_benchmark/models/layers.py, ``quantized_softmax``

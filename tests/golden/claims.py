@@ -202,10 +202,50 @@ def per_axis(group: Group, call: Call) -> bool:
     return any(len(set(v)) > 1 for v in tuples)
 
 
+# --- Broken properties
+
+
+def broken_shiftmax(group: Group, call: Call) -> bool:
+    x, y = first(call), [int(v) for v in run(group, call)]
+    turned = any(a <= b and c > d for a, c in zip(x, y, strict=True) for b, d in zip(x, y, strict=True))
+    return turned or min(y) < 0 or sum(y) > 2 ** (int(str(group.attributes["out_bits"])) - 1)
+
+
+def broken_shift_gelu(group: Group, call: Call) -> bool:
+    """Beyond x, against its sign, or not 0 where exact sums give 0."""
+    y = [int(v) for v in run(group, call)]
+    exact = [int(v) for v in run(group, call, sum="exact", exp_bits=64, product_bits=64)]
+    return any(
+        abs(b) > abs(a) * 2**7 or a * b < 0 or (c == 0 and b != 0) for a, b, c in zip(first(call), y, exact, strict=True)
+    )
+
+
+def broken_i_layer_norm(group: Group, call: Call) -> bool:
+    """Turned, or farther from the real norm than any root within one of the right one; of a row with an exact mean."""
+    x, o = first(call), [int(v) for v in run(group, call) - group.inputs["bias"]]
+    y = [v - Fraction(sum(x), len(x)) for v in x]
+    v = float(sum(d * d for d in y))
+    turned = any(a <= b and c > d for a, c in zip(x, o, strict=True) for b, d in zip(x, o, strict=True))
+    if v == 0:
+        return any(o)
+    bounds = [1 + abs(d) / 2 + 2**30 / math.isqrt(int(v)) for d in y]
+    return turned or any(abs(c - 2**30 * float(d) / v**0.5) > b for c, d, b in zip(o, y, bounds, strict=True))
+
+
+BROKEN: dict[str, Callable[[Group, Call], bool]] = {
+    "Shiftmax": broken_shiftmax,
+    "ShiftGELU": broken_shift_gelu,
+    "ILayerNorm": broken_i_layer_norm,
+    "Requantize": lambda g, c: bool((run(g, (-c[0],)) != -run(g, c)).any()),
+    "IntSqrt": lambda g, c: any(k > math.isqrt(v) + 1 for k, v in zip(map(int, run(g, c)), first(c), strict=True)),
+}
+
+
 CLAIMS: dict[str, Callable[[Group, Call], bool]] = {
     "tie": lambda g, c: TIES[g.op](g, c),
     "two-roundings": two_roundings,
     "negative-odd": lambda g, c: bool((run(g, c, halving="floor") != run(g, c, halving="truncate")).any()),
+    "property": lambda g, c: BROKEN[g.op](g, c),
     "half-bit": half_bit,
     "float32-rounding": float32_rounding,
     "float64": float64,

@@ -15,7 +15,7 @@ NARROW, WIDE = 8, 16
 
 
 def layer_norms(profile: str) -> Iterator[Group]:
-    """Quiet rows of int8, the same as uint8 has them, and residual rows of int16."""
+    """Quiet rows of int8, the same as uint8 has them, residual rows of int16, and broken properties."""
     attributes = PROFILES[profile].i_layer_norm()
     small = np.array([0, 0, 1, 0, 0, -1, 0, 0], "int32")
     yield stacked("ILayerNorm", profile, "int8", "rows of 8", "int8", list(_quiet()), attributes, bias=small)
@@ -25,6 +25,9 @@ def layer_norms(profile: str) -> Iterator[Group]:
     ends = np.array([2**31 - 1, -(2**31), 5, -5] * 4, "int32")
     residual = list(_residual())
     yield stacked("ILayerNorm", profile, "int16_bias", "rows of 16, ends as biases", "int16", residual, attributes, bias=ends)
+    broken = list(_broken(profile))
+    if broken:
+        yield stacked("ILayerNorm", profile, "broken_int16", "rows of 2", "int16", broken, attributes, bias=small[1:3])
 
 
 def _quiet() -> Iterator[Case]:
@@ -53,6 +56,15 @@ def _unsigned() -> Iterator[Case]:
     yield case("beyond int8", "bias", [128, 129, 127, 130, 200, 250, 3, 77])
     yield case("a mean of 127.5", "bias tie", [127, 128] * 4)
     yield case("a mean of 128.5", "bias tie", [128, 129] * 4)
+
+
+def _broken(profile: str) -> Iterator[Case]:
+    """The shortest rows that break (P5), for want of steps, or (P1) and (P2), for want of width."""
+    if PROFILES[profile].sqrt_start:
+        yield case("a quiet row, far from its norm", "property", [100, -100])
+    if PROFILES[profile].mean_bits == 16:
+        yield case("two equal numbers, whose mean is not theirs", "property all-equal", [16384, 16384])
+        yield case("the larger number gets less", "property extremes", [1, 32767])
 
 
 def _residual() -> Iterator[Case]:

@@ -37,9 +37,11 @@ def roundings(profile: str) -> list[tuple[Rounding, str]]:
 def _ties(profile: str, rounding: Rounding, prefix: str) -> Group:
     """A factor of 1/16 to int8, written with 31 bits as ``dyadic`` writes it."""
     attributes = {**_numbers("", (2**30,), (34,)), "rounding": rounding, "axis": 0, "zero_point": 0, "dtype": "int8"}
+    even = "property" if rounding in ("floor", "half_up") else ""
     cases = [
         case("ties above 0", "tie", [8, 24, 40, 56, 72, 88, 104, 1000]),
         case("ties below 0", "tie", [-8, -24, -40, -56, -72, -88, -104, -1000]),
+        case("a number and its negative", f"tie {even}", [8, -8, 24, -24, 1, -1, 15, -15]),
         case("beside ties", "", [7, 9, 23, 25, -7, -9, -23, -25]),
         case("whole numbers", "zeros", [0, 16, -16, 32, -32, 160, -160, 320]),
         case("around the largest result", "tie", [2024, 2031, 2032, 2033, 2039, 2040, 2041, 2048]),

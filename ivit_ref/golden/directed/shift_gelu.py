@@ -16,11 +16,12 @@ WHOLE = {"folded": float.fromhex("0x1.9118c4p-3"), "shifts": 0.25}
 
 
 def groups(profile: str) -> Iterator[Group]:
-    """All codes of 8 bits, degenerate rows at two scales, and one too fine for the widths."""
+    """All codes of 8 bits, degenerate rows at two scales, one too fine for the widths, and broken properties."""
     yield _codes(profile)
     yield _rows(profile, WHOLE[PROFILES[profile].sigmoid], "integer-unit")
     yield _rows(profile, step(0.12), "")
     yield _fine(profile)
+    yield from _broken(profile)
 
 
 def _codes(profile: str) -> Group:
@@ -77,8 +78,9 @@ def _near_maximum() -> Iterator[Case]:
 def _fine(profile: str) -> Group:
     """At S = 0.0009 and n = 23 one exponential leaves int32; the sums are clamped, wrap or make the reciprocal 0."""
     scale = step(0.0009)
+    broken = "property" if PROFILES[profile].sum == "clamped" else ""
     cases = [
-        case("small numbers of both signs", "ramp", list(range(-6, LENGTH - 6))),
+        case("small numbers of both signs", f"ramp {broken}", list(range(-6, LENGTH - 6))),
         case("all 0", "zeros all-equal", [0] * LENGTH),
         case("large steps", "", [2000 - 500 * k for k in range(LENGTH)]),
         case("all negative", "all-negative", [-100 * k - 5 for k in range(LENGTH)]),
@@ -86,3 +88,14 @@ def _fine(profile: str) -> Group:
     ]
     attributes = PROFILES[profile].shift_gelu(scale)
     return stacked("ShiftGELU", profile, "fine_int16", "rows of 12 at S = 0.0009", "int16", cases, attributes, scale=scale)
+
+
+def _broken(profile: str) -> Iterator[Group]:
+    """Negative rows that break (P2) or (P3): a sum that is clamped makes sigma too large, one that wraps makes it anything."""
+    found = {"clamped": (step(0.05), [[-58, -58], [-90, -128]]), "int32": (step(0.1), [[-24, -24], [-32, -33]])}
+    if PROFILES[profile].sum not in found:
+        return
+    scale, rows = found[PROFILES[profile].sum]
+    cases = [case(f"a maximum of {row[0]}", "property all-negative", row) for row in rows]
+    attributes = PROFILES[profile].shift_gelu(scale)
+    yield stacked("ShiftGELU", profile, "broken_int8", f"rows of 2 at S = {scale:.6g}", "int8", cases, attributes, scale=scale)

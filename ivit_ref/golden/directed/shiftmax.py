@@ -14,12 +14,13 @@ TOKENS = 197
 
 
 def groups(profile: str) -> Iterator[Group]:
-    """A usual scale, two whose 1/S is an integer, one too fine for the sums, and the 197 tokens of a ViT."""
+    """A usual scale, two whose 1/S is an integer, one too fine for the sums, the 197 tokens of a ViT, and broken properties."""
     yield _usual(profile, step(0.032), "int16", "")
     yield _usual(profile, 0.25, "int8", "integer-unit")
     yield _halves(profile)
     yield _fine(profile)
     yield _tokens(profile)
+    yield from _broken(profile)
 
 
 def _usual(profile: str, scale: float, dtype: str, flag: str) -> Group:
@@ -96,11 +97,27 @@ def _tokens(profile: str) -> Group:
     Forty of them add up to between 2**30 and 2**31 with n = 15, where one halving more makes the reciprocal 0.
     """
     scale = step(0.001)
+    broken = "" if PROFILES[profile].sum == "exact" else "property"
     cases = [
-        case("197 equal logits", "all-equal", [-3] * TOKENS),
+        case("197 equal logits", f"all-equal {broken}", [-3] * TOKENS),
         case("the tokens of an image in a ramp", "ramp extremes", list(range(-(2**15), -(2**15) + TOKENS))),
         case("one of 197", "one-hot full-scale", [-(2**15)] * (TOKENS - 1) + [2**15 - 1]),
         case("forty of 197", "extremes", [-(2**15)] * (TOKENS - 40) + [100] * 40),
     ]
     attributes = PROFILES[profile].shiftmax(scale)
     return stacked("Shiftmax", profile, "tokens_int16", "rows of 197 at S = 0.001", "int16", cases, attributes, scale=scale)
+
+
+def _broken(profile: str) -> Iterator[Group]:
+    """The shortest rows that break (P3), (P4) or (P5): two logits are enough for a sum that is clamped, or wraps."""
+    scales = {"clamped": step(3e-5), "int32": 2.0**-14}
+    if PROFILES[profile].sum not in scales:
+        return
+    scale = scales[PROFILES[profile].sum]
+    cases = [
+        case("two equal logits", "property all-equal zeros", [0, 0]),
+        case("two neighbours", "property zeros", [0, -1]),
+        case("two neighbours at the ends", "property extremes", [-127, -128]),
+    ]
+    attributes = PROFILES[profile].shiftmax(scale)
+    yield stacked("Shiftmax", profile, "broken_int8", f"rows of 2 at S = {scale:.6g}", "int8", cases, attributes, scale=scale)
