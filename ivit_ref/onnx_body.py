@@ -262,7 +262,7 @@ class Body:
             self.nodes,
             [helper.make_opsetid("", OPSET)],
             sorted(self.op.attributes),
-            doc_string=self.op.text,
+            doc_string=self.op.text.partition("\n")[0],
         )
 
     def _loop_body(self, before: Sym, going: Sym, after: Sym) -> GraphProto:
