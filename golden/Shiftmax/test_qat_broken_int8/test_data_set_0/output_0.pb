@@ -1,0 +1,1 @@
+BresultJAAAAAA
