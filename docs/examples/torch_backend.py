@@ -305,7 +305,12 @@ OPERATORS = {
 
 
 def run(inputs, graph, device=DEVICE):
-    """Every tensor that the graph's nodes make, by name: what ``ivit-ref compare`` and ``check_backend`` call."""
+    """Every tensor that the graph's nodes make, by name: what ``ivit-ref compare`` and ``check_backend`` call.
+
+    Nothing for a graph with an operator that is not here: those of I-BERT, TFLite and the like.
+    """
+    if any(node.op not in OPERATORS for node in graph.nodes):
+        return {}
     tensors = {constant.value.name: to_tensor(constant.data, device) for constant in graph.constants}
     tensors |= {name: to_tensor(array, device) for name, array in inputs.items()}
     for node in graph.nodes:
