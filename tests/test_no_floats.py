@@ -28,10 +28,12 @@ from ivit_ref import Graph, Interpreter, Node, interpreter, load, run
 from ivit_ref.errors import ConstraintError, IntegerOverflow
 from ivit_ref.events import Context, Event
 from ivit_ref.integers import widen
+from ivit_ref.ir import Array
 from ivit_ref.profiles import PROFILES, Profile
 from ivit_ref.registry import REGISTRY
-from tests import calls_linear, calls_nonlinear
-from tests.graphs import Array, graphs, inputs_of
+from ivit_ref.testing.calls import CALLS
+from ivit_ref.testing.graphs import graphs
+from ivit_ref.testing.graphs import inputs as inputs_of
 
 PACKAGE = Path(ivit_ref.__file__).parent
 DIGITS = PACKAGE.parent / "graphs" / "digits_vit.onnx"
@@ -39,7 +41,6 @@ IMAGES = PACKAGE.parent / "graphs" / "digits_test.npz"
 
 EDGES = ("Quantize", "Dequantize")
 INTEGER_OPS = sorted(set(REGISTRY) - set(EDGES))
-CALLS: dict[str, st.SearchStrategy[Any]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS}
 PROFILED: dict[str, Callable[[Profile], dict[str, Any]]] = {
     "ShiftExp": lambda p: p.shift_exp(0.05),
     "IntDiv": lambda p: p.int_div(p.softmax_out_bits),

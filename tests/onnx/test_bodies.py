@@ -21,13 +21,12 @@ from ivit_ref.onnx_body import DOMAIN, OPSET, function_of
 from ivit_ref.onnx_io import to_model
 from ivit_ref.profiles import PROFILES
 from ivit_ref.registry import REGISTRY
-from tests import calls_linear, calls_nonlinear
+from ivit_ref.testing.calls import CALLS
 from tests.onnx.runtimes import RUNTIMES, Array, assert_same
 
 Attributes: TypeAlias = Mapping[str, Any]
 Call: TypeAlias = tuple[tuple[Array, ...], dict[str, Any]]
 
-CALLS: dict[str, st.SearchStrategy[Call]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS}
 
 INFERRED_WHOLE = {
     *("MatMul", "Linear", "Conv", "Quantize", "ShiftExp", "IntDiv"),

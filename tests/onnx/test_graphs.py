@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from ivit_ref import Graph, GraphBuilder, Interpreter, Quant, Value, load, run, save
 from ivit_ref.errors import ConstraintError
 from ivit_ref.interpreter import Engine
+from ivit_ref.ir import Array
 from ivit_ref.onnx_io import to_model
 from ivit_ref.registry import REGISTRY
-from tests.graphs import Array, integers, runs
+from ivit_ref.testing.drawing import integers
+from ivit_ref.testing.graphs import runs
 from tests.onnx.runtimes import RUNTIMES, assert_same
 
 ENGINES: tuple[Engine, ...] = get_args(Engine)
