@@ -387,7 +387,7 @@ def test_only_the_edges_have_floats_among_their_variables(profile: str) -> None:
 
 @given(st.data())
 def test_no_drawn_graph_has_floats_among_the_variables(data: st.DataObject) -> None:
-    graph = data.draw(graphs(4))
+    graph = data.draw(graphs(max_steps=4))
     inputs = data.draw(inputs_of(graph))
     runner = Interpreter(graph, overflow="wrap", engine="spec")
     with watching(*ARITHMETIC) as sight, suppress(ConstraintError):

@@ -4,9 +4,9 @@
 ...     check_backend(my_backend, suite="Shiftmax", profile="tvm")
 ...     fuzz_backend(my_backend, op="Shiftmax", profile="tvm")
 
-``check_backend`` runs the vectors of an operator through a backend and says what explains a difference; ``fuzz_backend`` searches
-for an input on which it is wrong, and shrinks it. ``ivit_ref.testing.strategies`` has what it draws from, for tests of your own.
-The last two need hypothesis.
+``check_backend`` runs the vectors of an operator through a backend and says what explains a difference; ``fuzz_backend``
+searches for an input on which it is wrong, and shrinks it. ``ivit_ref.testing.strategies`` has what it draws from, for tests of
+your own. The last two need hypothesis.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ def check_backend(
 
     ``function`` takes ``(inputs, graph)``: arrays by name, and a graph of one node, which carries the operator's attributes. It
     gives arrays by name: ``result``, in the dtype and shape that the graph declares. ``profile`` chooses one of the published
-    versions; None is all of them. ``random`` vectors, made from ``seed``, come behind the directed ones. It is asked twice, and must
-    answer the same, each time within ``timeout`` seconds (BadBackend); it gets copies and is copied, so it may reuse both.
+    versions; None is all of them. ``random`` vectors, made from ``seed``, come behind the directed ones. Each is asked twice
+    and must be answered in the same way, within ``timeout`` seconds (BadBackend). The function gets copies and is copied: it
+    may reuse both.
     """
     if not isinstance(suite, str) or not isinstance(profile, (str, type(None))):
         raise InputError(f"check_backend: suite and profile must be names, but found {suite!r}, {profile!r}")

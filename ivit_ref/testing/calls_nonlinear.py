@@ -17,7 +17,8 @@ from ivit_ref.integers import BOUNDS, narrow, widen
 from ivit_ref.ir import Array
 from ivit_ref.profiles import PROFILES, Profile
 from ivit_ref.testing.elements import MEAN_ROUNDINGS, Call, arrays
-from ivit_ref.testing.rows import row_shapes, rows, stressed, usual_scales
+from ivit_ref.testing.rows import row_shapes, rows, stressed
+from ivit_ref.testing.values import scales
 
 Attributes = dict[str, Any]
 
@@ -101,7 +102,7 @@ def either(
 ) -> st.SearchStrategy[Attributes]:
     """What a profile writes into the node at some scale; without one, what any of them writes, or others."""
     profiles = st.sampled_from([profile] if profile else list(PROFILES.values()))
-    published = st.builds(attributes, profiles, usual_scales())
+    published = st.builds(attributes, profiles, scales())
     return published if profile else st.one_of(published, others)
 
 

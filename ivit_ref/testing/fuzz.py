@@ -44,8 +44,8 @@ def fuzz_backend(
     """Search for a call of an operator that a backend answers wrongly; the number of calls that it answered, if none is found.
 
     ``function`` is a backend as ``check_backend`` takes. ``profile``: calls with the attributes of that published version, at
-    many scales; None is any attributes, which is all there is for operators in which no profile has a say. Values wrap, and what
-    the operator refuses is not given to the backend.
+    many scales; None is any attributes, which is all there is for operators in which no profile has a say. Values wrap, and
+    what the operator refuses is not given to the backend.
 
     Mismatch has the smallest failing call - fewest elements, smallest numbers, simplest scale -, what explains it, and the case
     to be pasted: as Python, and as a vector of ``suite.json``. BadBackend says the same of a function that gives no answer: it
@@ -60,7 +60,7 @@ def fuzz_backend(
     found = Search(InProcess(Backend(function, name_of(function)), timeout), op, profile, seed)
     found.run(max_examples=max_examples)
     if found.found is not None:
-        message = told(found)
+        message = told(found, explanation(found))
         if found.found.fault == "differs":
             raise Mismatch(message)
         raise BadBackend(found.found.fault, message) from found.found.cause
@@ -89,7 +89,7 @@ def name_of(function: Function) -> str:
     return getattr(function, "__qualname__", type(function).__name__)
 
 
-def told(search: Search) -> str:
+def told(search: Search, why: str) -> str:
     """What was found, at length: the input, the answer, the right one, what explains it, and the case to be pasted."""
     assert search.found is not None
     case, answer = search.found.case, search.found.answer
@@ -101,16 +101,19 @@ def told(search: Search) -> str:
     lines.append(f"want    {literal(case.tensors['result'])}{' (a value wrapped on the way)' * (case.verdict == 'overflow')}")
     scale = "" if search.found.example.scale is None else f"scale={search.found.example.scale!r} "
     lines.append(f"with    {scale}{format_attributes(node.attributes)}")
-    if answer is not None:
-        lines.append(f"why     {explanation(search)}")
-    tried = f"{search.examples} examples, with {len(search.settings)} different attributes"
+    lines += [f"why     {why}"] * bool(why)
+    tried = f"{search.examples} examples, with {len(search.settings)} different sets of attributes"
     return "\n".join([*lines, f"found   after {tried}", "", as_python(case), "", as_json(case)])
 
 
 def explanation(search: Search) -> str:
-    """Which settings give exactly the integers of the smallest example and of all others that were kept, in one line."""
+    """Which settings give exactly the integers of the smallest example and of all others that were kept, in one line.
+
+    Nothing where there is no answer to be explained.
+    """
     assert search.found is not None
-    assert search.found.answer is not None
+    if search.found.answer is None:
+        return ""
     kept = [(search.found.case, search.found.answer), *search.evidence]
     together, alone = explain([_evidence(case, answer) for case, answer in kept])
     if together:

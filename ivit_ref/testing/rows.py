@@ -1,4 +1,4 @@
-"""Rows that the non-linear operators trip over, and what a step of them may be worth."""
+"""Rows that the non-linear operators trip over."""
 
 from __future__ import annotations
 
@@ -18,14 +18,12 @@ ROW_DTYPES = {
 }
 """What the operators that read rows take."""
 
-USUAL = tuple(float(np.float32(s)) for s in (0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.006, 0.004, 0.001))
-
 
 def rows(op: str, *, dtype: str | None = None, min_side: int = 1, max_side: int = 64) -> st.SearchStrategy[Array]:
     """Arrays of one to three axes and at most about 64 elements, whose rows, along the last axis, stress the operator.
 
-    Any numbers, ones near 0, the ends of the dtype, equal numbers, one that stands out, few different ones, none above 0. Rows have
-    ``min_side`` to ``max_side`` elements; ``dtype`` is one that the operator takes, None any of them.
+    Any numbers, ones near 0, the ends of the dtype, equal numbers, one that stands out, few different ones, none above 0. Rows
+    have ``min_side`` to ``max_side`` elements; ``dtype`` is one that the operator takes, None any of them.
     """
     if op not in ROW_DTYPES:
         raise InputError(f"rows: the operator must be one that reads rows, {', '.join(ROW_DTYPES)}, but found {op!r}")
@@ -65,9 +63,3 @@ def stressed(draw: st.DrawFn, dtype: str, shape: tuple[int, ...]) -> Array:
         return draw(arrays(dtype, shape, st.sampled_from(draw(st.lists(value, min_size=2, max_size=3)))))
     elements = {"anywhere": anywhere, "near zero": near_zero, "ends": ends, "negative": st.integers(low, max(low, -1))}
     return draw(arrays(dtype, shape, elements[kind]))
-
-
-def usual_scales() -> st.SearchStrategy[float]:
-    """What a step may be worth: powers of two, usual values, anything; always a float32 for which every profile has an i0."""
-    powers = st.integers(0, 15).map(lambda e: 2.0**-e)
-    return st.one_of(powers, st.sampled_from(USUAL), st.floats(2.0**-15, 1.0, width=32))

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, reject, seed, settings
-from hypothesis import strategies as st
 
 from ivit_ref.errors import InputError, IvitError
 from ivit_ref.golden.case import Case
-from ivit_ref.golden.directed import profiled
-from ivit_ref.golden.directed.making import observed
-from ivit_ref.golden.group import Group, Row
-from ivit_ref.golden.make import group_case
-from ivit_ref.ir import Array, Attribute, Quant
-from ivit_ref.profiles import PROFILES
-from ivit_ref.registry import lookup
-from ivit_ref.scales import follow_from_profile
-from ivit_ref.testing.calls import calls
-from ivit_ref.testing.rows import rows, usual_scales
+from ivit_ref.ir import Array
+from ivit_ref.testing.example import SCALED, Example, answered, examples
 from ivit_ref.testing.smallest import smallest
-from ivit_ref.testing.subject import FINAL, BadBackend, Fault, Subject, checked, differences, refuses
-
-SCALED = ("ShiftExp", "Shiftmax", "ShiftGELU")
-"""Operators whose attributes follow from what a step of the input is worth, in a profile."""
+from ivit_ref.testing.subject import FINAL, BadBackend, Fault, Subject, checked, differences
+from ivit_ref.testing.values import USUAL
 
 MOST_EXAMPLES = 10**9
 
@@ -36,31 +25,13 @@ ROUND = 1000
 SHRINKING = 30.0
 """Seconds after which the smallest example so far is good enough."""
 
-MOST_EVIDENCE = 12
+PATIENCE = 500
+"""Examples after one in which a value wraps, until no other is waited for."""
 
+MOST_EVIDENCE = 24
 
-@dataclass(frozen=True)
-class Example:
-    """A call: the operator's arrays and attributes, and what a step of the input is worth where that was the reason for them."""
-
-    op: str
-    profile: str
-    arrays: tuple[Array, ...]
-    attributes: dict[str, Attribute]
-    scale: float | None = None
-
-    def case(self) -> Case:
-        """The golden case of this call, confirmed by the twin; its id is made of its contents."""
-        names = lookup(self.op).inputs
-        inputs = dict(zip(names, self.arrays, strict=True))
-        total = hashlib.sha256(repr((self.op, sorted(self.attributes.items()))).encode())
-        for array in self.arrays:
-            total.update(repr((str(array.dtype), array.tolist())).encode())
-        quants = {} if self.scale is None else {names[0]: Quant((self.scale,))}
-        row = (Row("found by a search"),)
-        name, comment = f"fuzz_{total.hexdigest()[:8]}", "a backend was wrong here"
-        group = Group(name, comment, self.op, self.profile, inputs, self.attributes, row, (), quants)
-        return group_case(observed(group), {"kind": "graph"})
+SIMPLE = (*(2.0**-e for e in range(9)), *USUAL)
+"""Scales that are simpler than any other, the simplest first."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +53,8 @@ class _Stopped(BaseException):
 class Search:
     """A search for an input on which a backend is wrong.
 
-    ``found`` is the smallest so far; ``examples`` and ``settings`` tell what was tried until the first; ``evidence`` are cases with
-    the backend's answers, right and wrong ones, which an explanation must hold for.
+    ``seed`` is that of the round, ``found`` the smallest example so far; ``examples`` and ``settings`` tell what was tried until the first; ``evidence`` are cases
+    with the backend's answers, right and wrong ones, which an explanation must hold for.
     """
 
     def __init__(
@@ -100,21 +71,34 @@ class Search:
         self.found: Found | None = None
         self.evidence: list[tuple[Case, dict[str, Array]]] = []
         self._end: float | None = None
+        self._wrapped: tuple[Found, int, int] | None = None
+        self._takes_wrapped = False
 
     def run(self, *, max_examples: int = MOST_EXAMPLES, seconds: float | None = None) -> None:
         """Search until so many examples or seconds are over, or a wrong answer is found and shrunk."""
         self._end = None if seconds is None else time.monotonic() + seconds
-        number = self.seed
-        while self.found is None and not self._is_over() and self.examples < max_examples:
+        while self.found is None and self._goes_on() and self.examples < max_examples:
             before = self.examples
-            self._round(number, min(ROUND, max_examples - before))
+            self._round(min(ROUND, max_examples - before), self._try)
             if self.examples == before:
                 break  # there is nothing else
-            number += 1
+            self.seed += 1
+        if self.found is None and self._wrapped is not None:
+            self._again(*self._wrapped)
         if self.found is not None and self.found.fault not in FINAL:
-            self._polish(self.found)
+            self._polish()
+        if self.found is not None and self.found.fault == "differs":
+            self._end = None
+            self._round(MOST_EVIDENCE, self._keep)
 
-    def _round(self, number: int, count: int) -> None:
+    def _again(self, found: Found, number: int, examples: int) -> None:
+        """Come to an example again in which a value wraps, the only kind that was found, and shrink it."""
+        self._takes_wrapped, self.seed, self.examples = True, number, 0
+        self._end = time.monotonic() + SHRINKING
+        self._round(ROUND, self._try)
+        self.examples, self.found = examples, self.found or found
+
+    def _round(self, count: int, each: Callable[[Example], None]) -> None:
         """One run of Hypothesis; what it raises is what was noted, or else an error of the search itself."""
         options = settings(
             max_examples=count,
@@ -129,7 +113,7 @@ class Search:
         )
         drawn = given(examples(self.op, self.profile))
         try:
-            seed(number)(options(drawn(lambda example: self._try(example))))()
+            seed(self.seed)(options(drawn(lambda example: each(example))))()
         except _Stopped:
             return
         except Exception:
@@ -139,9 +123,17 @@ class Search:
     def _is_over(self) -> bool:
         return self._end is not None and time.monotonic() > self._end
 
+    def _goes_on(self) -> bool:
+        return not self._is_over() and (
+            self._takes_wrapped or self._wrapped is None or self.examples <= self._wrapped[2] + PATIENCE
+        )
+
     def _try(self, example: Example) -> None:
-        """Raise what is wrong with the backend's answer."""
-        if self._is_over():
+        """Raise what is wrong with the backend's answer.
+
+        Where a value wraps on the way, two things may be wrong at once: such an example is looked at when there is no other.
+        """
+        if not self._goes_on():
             raise _Stopped
         case = answered(example)
         if case is None:
@@ -152,6 +144,9 @@ class Search:
             self.done(self.examples)
         found = self._ask(example, case)
         if found is None:
+            return
+        if found.fault == "differs" and case.verdict == "overflow" and not self._takes_wrapped:
+            self._wrapped = self._wrapped or (found, self.seed, self.examples)
             return
         if self.found is None:  # from here on the time is that of shrinking
             self._end = time.monotonic() + SHRINKING
@@ -169,8 +164,6 @@ class Search:
             return Found(example, case, error.fault, str(error), cause=error)
         except InputError as error:
             return Found(example, case, "no answer", str(error), cause=error)
-        if len(self.evidence) < MOST_EVIDENCE or (verdict.verdict == "differs" and self.found is None):
-            self.evidence.append((case, answer))
         if verdict.verdict == "equal":
             return None
         where = f"at {list(verdict.index)} it gives {verdict.got}, not {verdict.want}"
@@ -178,39 +171,33 @@ class Search:
             example, case, "differs", f"{self.subject.name}: {verdict.differing} of {verdict.total} differ; {where}", answer
         )
 
-    def _polish(self, found: Found) -> None:
-        """Bring the numbers of the smallest example nearer to 0."""
+    def _keep(self, example: Example) -> None:
+        """Note what the backend makes of an example, right or wrong."""
+        case = answered(example)
+        if case is None or (case.verdict == "overflow" and not self._takes_wrapped):
+            return
+        with suppress(InputError):
+            answer = checked(self.subject, case)
+            differences(case, answer, self.subject.name)  # what cannot be compared is no evidence
+            self.evidence.append((case, answer))
 
-        def fails(arrays: tuple[Array, ...]) -> bool:
-            if self._is_over():
-                return False
-            example = replace(found.example, arrays=arrays)
-            case = answered(example)
-            tried = None if case is None else self._ask(example, case)
-            if tried is None or tried.fault != found.fault:
-                return False
-            self.found = tried
-            return True
+    def _polish(self) -> None:
+        """A simpler scale, fewer elements, numbers nearer to 0: as long as the backend is wrong in the same way."""
+        assert self.found is not None
+        if self.found.example.scale is not None:
+            any(self._still(self.found.example.at(scale)) for scale in SIMPLE)
+        smallest(self.found.example.arrays, self._fails, shorter=self.op in SCALED)
 
-        smallest(found.example.arrays, fails)
+    def _fails(self, arrays: tuple[Array, ...]) -> bool:
+        assert self.found is not None
+        return self._still(replace(self.found.example, arrays=arrays))
 
-
-def answered(example: Example) -> Case | None:
-    """The case of an example; None for a row that the operator refuses: no backend is given that."""
-    try:
-        return example.case()
-    except IvitError as error:
-        if refuses(error):
-            return None
-        raise
-
-
-@st.composite
-def examples(draw: st.DrawFn, op: str, profile: str | None) -> Example:
-    """Calls of an operator in a profile, with the scale where attributes follow from it; without one, with any attributes."""
-    if profile and op in SCALED:
-        scale = draw(usual_scales())
-        attributes = follow_from_profile(op, PROFILES[profile], {}, [Quant((scale,))])
-        return Example(op, profile, (draw(rows(op)),), attributes, scale)
-    arrays, attributes = draw(calls(op, profile=profile))
-    return Example(op, profile if profile and profiled(op) else "", arrays, attributes)
+    def _still(self, example: Example) -> bool:
+        """Whether the backend is wrong in the same way; then this is the smallest example."""
+        assert self.found is not None
+        case = None if self._is_over() else answered(example)
+        tried = None if case is None else self._ask(example, case)
+        if tried is None or (tried.fault, tried.case.verdict) != (self.found.fault, self.found.case.verdict):
+            return False
+        self.found = tried
+        return True

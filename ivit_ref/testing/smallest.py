@@ -1,7 +1,8 @@
-"""Numbers brought nearer to 0 while a backend stays wrong: what Hypothesis leaves, which shrinks what it drew and not arrays."""
+"""Numbers brought nearer to 0 while a backend stays wrong: which Hypothesis leaves: it shrinks what it drew, not arrays."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -14,31 +15,44 @@ MOST_ELEMENTS = 64
 Arrays = tuple[Array, ...]
 
 
-def smallest(arrays: Arrays, fails: Callable[[Arrays], bool]) -> Arrays:
-    """The arrays with every integer as near to 0 as it can be, alone, while ``fails`` holds."""
-    changed = True
-    while changed:
-        changed = False
-        for which, array in enumerate(arrays):
-            for index in np.ndindex(array.shape) if array.size <= MOST_ELEMENTS and array.dtype.kind in "iu" else ():
-                for value in _nearer(int(arrays[which][index])):
-                    trial = tuple(_with(a, index, value) if k == which else a for k, a in enumerate(arrays))
-                    if fails(trial):
-                        arrays, changed = trial, True
-                        break
-    return arrays
+def smallest(arrays: Arrays, fails: Callable[[Arrays], bool], *, shorter: bool = False) -> Arrays:
+    """The arrays with every integer as near to 0 as it can be alone while ``fails`` holds; ``shorter``: without what can go."""
+    while True:
+        found = next(
+            (trial for trial in itertools.chain(_shorter(arrays) if shorter else (), _nearer(arrays)) if fails(trial)), None
+        )
+        if found is None:
+            return arrays
+        arrays = found
 
 
-def _nearer(value: int) -> Iterator[int]:
+def _shorter(arrays: Arrays) -> Iterator[Arrays]:
+    """Each array without an axis of length one, or without one index of an axis."""
+    for which, array in enumerate(arrays):
+        if array.ndim > 1 and 1 in array.shape[:-1]:
+            yield _replaced(arrays, which, array.reshape([n for n in array.shape[:-1] if n > 1] + [array.shape[-1]]))
+        for axis, length in enumerate(array.shape):
+            for k in range(length) if 1 < length <= MOST_ELEMENTS else ():
+                yield _replaced(arrays, which, np.delete(array, k, axis))
+
+
+def _nearer(arrays: Arrays) -> Iterator[Arrays]:
+    """Each array with one element nearer to 0."""
+    for which, array in enumerate(arrays):
+        for index in np.ndindex(array.shape) if array.size <= MOST_ELEMENTS and array.dtype.kind in "iu" else ():
+            for value in _between(int(array[index])):
+                changed: Array = array.copy()
+                changed[index] = value
+                yield _replaced(arrays, which, changed)
+
+
+def _between(value: int) -> Iterator[int]:
     """0, then less and less far from the value: half of it, three quarters, ... one beside it."""
-    distance = abs(value)
-    sign = 1 if value > 0 else -1
+    distance, sign = abs(value), 1 if value > 0 else -1
     while distance:
         yield value - sign * distance
         distance //= 2
 
 
-def _with(array: Array, index: tuple[int, ...], value: int) -> Array:
-    changed: Array = array.copy()
-    changed[index] = value
-    return changed
+def _replaced(arrays: Arrays, which: int, array: Array) -> Arrays:
+    return (*arrays[:which], array, *arrays[which + 1 :])

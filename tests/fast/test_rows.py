@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from ivit_ref.events import Context, Event
 from ivit_ref.fast import KERNELS
 from ivit_ref.profiles import PROFILES, QAT, TVM, Profile, Sigmoid
-from ivit_ref.testing.rows import stressed, usual_scales
+from ivit_ref.testing.rows import stressed
+from ivit_ref.testing.values import scales
 from tests.fast.engines import Array, assert_engines_agree, runs_spec
 
 SCALES = [2.0**-15, 2.0**-12, 2.0**-10, 2.0**-8, 0.01, 0.03, 0.05, 0.125, 0.25, 0.5, 1.0]
@@ -58,7 +59,7 @@ def test_any_rows_of_any_profile(name: str, data: st.DataObject) -> None:
         product_bits=data.draw(st.sampled_from([32, 64])),
         sigmoid=data.draw(st.sampled_from(["folded", "shifts"])),
     )
-    assert_engines_agree(name, [x], of_profile(name, profile, data.draw(usual_scales())))
+    assert_engines_agree(name, [x], of_profile(name, profile, data.draw(scales())))
 
 
 @pytest.mark.parametrize("name", ["Shiftmax", "ShiftGELU"])
