@@ -29,7 +29,11 @@ SHOWN = 3
 
 
 class Mismatch(IvitError, AssertionError):
-    """A backend's integers differ; the message says where, and what explains it."""
+    """A backend's integers differ; the message says where, and what explains it. ``case``: the one that a search found."""
+
+    def __init__(self, message: str, case: Case | None = None) -> None:
+        super().__init__(message)
+        self.case = case
 
 
 def fuzz_backend(
@@ -62,8 +66,8 @@ def fuzz_backend(
     if found.found is not None:
         message = told(found, explanation(found))
         if found.found.fault == "differs":
-            raise Mismatch(message)
-        raise BadBackend(found.found.fault, message) from found.found.cause
+            raise Mismatch(message, found.found.case)
+        raise BadBackend(found.found.fault, message, found.found.case) from found.found.cause
     return found.examples
 
 

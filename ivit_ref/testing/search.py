@@ -53,8 +53,8 @@ class _Stopped(BaseException):
 class Search:
     """A search for an input on which a backend is wrong.
 
-    ``seed`` is that of the round, ``found`` the smallest example so far; ``examples`` and ``settings`` tell what was tried until the first; ``evidence`` are cases
-    with the backend's answers, right and wrong ones, which an explanation must hold for.
+    ``found`` is the smallest example so far; ``examples`` and ``settings`` tell what was tried until the first, ``seed`` is that
+    of the round. ``evidence`` are cases with the backend's answers, right and wrong ones, which an explanation must hold for.
     """
 
     def __init__(

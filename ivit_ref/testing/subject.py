@@ -30,11 +30,11 @@ FINAL: tuple[Fault, ...] = ("hangs", "changes")
 
 
 class BadBackend(InputError):
-    """A backend does not answer as one must; ``fault`` says in which way."""
+    """A backend does not answer as one must; ``fault`` says in which way. ``case``: the one that a search found."""
 
-    def __init__(self, fault: Fault, message: str) -> None:
+    def __init__(self, fault: Fault, message: str, case: Case | None = None) -> None:
         super().__init__(message)
-        self.fault = fault
+        self.fault, self.case = fault, case
 
 
 class Subject(Protocol):
