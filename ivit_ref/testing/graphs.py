@@ -15,10 +15,13 @@ from ivit_ref.integers import BOUNDS
 from ivit_ref.ir import Array, Dim, Graph, Value
 from ivit_ref.profiles import PROFILES
 from ivit_ref.testing.drawing import Drawing, integers, lengths, meaning
-from ivit_ref.testing.steps_arithmetic import ARITHMETIC, dequantize
+from ivit_ref.testing.steps_arithmetic import ARITHMETIC, conv, dequantize, int_div, int_sqrt, mul
 from ivit_ref.testing.steps_movement import MOVEMENT, max_pool
 
 STEPS = ARITHMETIC | MOVEMENT
+
+RARE = (max_pool, conv, mul, int_div, int_sqrt)
+"""Steps that apply to few values: they are chosen more often where they do."""
 
 
 def graphs(*, max_steps: int = 8, profile: str | None = None) -> st.SearchStrategy[Graph]:
@@ -70,7 +73,8 @@ def _graphs(draw: st.DrawFn, max_steps: int, profiles: list[str]) -> Graph:
     for _ in range(draw(st.integers(1, max_steps))):
         x = d.choose([d.pool[-1], *d.pool])
         steps = [step for step, applies in STEPS.items() if applies(d, x)]
-        step = max_pool if max_pool in steps and d.choose([False, False, False, True]) else d.choose(steps)
+        rare = [step for step in RARE if step in steps]
+        step = d.choose(rare) if bool(rare) and d.choose([False, False, True]) else d.choose(steps)
         result = step(d, x)
         if step is not dequantize:
             d.pool.append(result)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, reject, seed, setti
 from ivit_ref.errors import InputError, IvitError
 from ivit_ref.golden.case import Case
 from ivit_ref.ir import Array
-from ivit_ref.testing.example import SCALED, Example, answered, examples
+from ivit_ref.testing.example import Example, answered, examples
 from ivit_ref.testing.smallest import smallest
 from ivit_ref.testing.subject import FINAL, BadBackend, Fault, Subject, checked, differences
 from ivit_ref.testing.values import USUAL
@@ -22,8 +22,8 @@ MOST_EXAMPLES = 10**9
 ROUND = 1000
 """Examples after which a new seed is taken: Hypothesis remembers what it has drawn."""
 
-SHRINKING = 30.0
-"""Seconds after which the smallest example so far is good enough."""
+SHRINKING, MOST_SHRINKS = 60.0, 1000
+"""Seconds, and questions to the backend, after which the smallest example so far is good enough."""
 
 PATIENCE = 500
 """Examples after one in which a value wraps, until no other is waited for."""
@@ -53,8 +53,8 @@ class _Stopped(BaseException):
 class Search:
     """A search for an input on which a backend is wrong.
 
-    ``found`` is the smallest example so far; ``examples`` and ``settings`` tell what was tried until the first, ``seed`` is that
-    of the round. ``evidence`` are cases with the backend's answers, right and wrong ones, which an explanation must hold for.
+    ``found`` is the smallest example so far; ``examples`` and ``settings`` tell what was tried until the first; ``seed`` is
+    that of the round. ``evidence`` are cases with the backend's answers, right and wrong ones; an explanation holds for all.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Search:
         self.found: Found | None = None
         self.evidence: list[tuple[Case, dict[str, Array]]] = []
         self._end: float | None = None
+        self._shrinks = 0
         self._wrapped: tuple[Found, int, int] | None = None
         self._takes_wrapped = False
 
@@ -142,6 +143,10 @@ class Search:
             self.examples += 1
             self.settings.add(repr(sorted(example.attributes.items())))
             self.done(self.examples)
+        elif self._shrinks == MOST_SHRINKS:
+            raise _Stopped
+        else:
+            self._shrinks += 1
         found = self._ask(example, case)
         if found is None:
             return
@@ -186,7 +191,7 @@ class Search:
         assert self.found is not None
         if self.found.example.scale is not None:
             any(self._still(self.found.example.at(scale)) for scale in SIMPLE)
-        smallest(self.found.example.arrays, self._fails, shorter=self.op in SCALED)
+        smallest(self.found.example.arrays, self._fails)
 
     def _fails(self, arrays: tuple[Array, ...]) -> bool:
         assert self.found is not None

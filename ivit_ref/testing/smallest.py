@@ -15,24 +15,27 @@ MOST_ELEMENTS = 64
 Arrays = tuple[Array, ...]
 
 
-def smallest(arrays: Arrays, fails: Callable[[Arrays], bool], *, shorter: bool = False) -> Arrays:
-    """The arrays with every integer as near to 0 as it can be alone while ``fails`` holds; ``shorter``: without what can go."""
+def smallest(arrays: Arrays, fails: Callable[[Arrays], bool]) -> Arrays:
+    """The arrays without what can go, and with every integer as near to 0 as it can be alone, while ``fails`` holds."""
     while True:
-        found = next(
-            (trial for trial in itertools.chain(_shorter(arrays) if shorter else (), _nearer(arrays)) if fails(trial)), None
-        )
+        found = next((trial for trial in itertools.chain(_shorter(arrays), _nearer(arrays)) if fails(trial)), None)
         if found is None:
             return arrays
         arrays = found
 
 
 def _shorter(arrays: Arrays) -> Iterator[Arrays]:
-    """Each array without an axis of length one, or without one index of an axis."""
+    """Without the first axis, where it has one index; without one index of an axis, in one array or in all that have it.
+
+    An axis is counted from the last one, as where shapes broadcast.
+    """
+    if arrays[0].ndim > 1 and arrays[0].shape[0] == 1:
+        yield arrays[0][0], *arrays[1:]
     for which, array in enumerate(arrays):
-        if array.ndim > 1 and 1 in array.shape[:-1]:
-            yield _replaced(arrays, which, array.reshape([n for n in array.shape[:-1] if n > 1] + [array.shape[-1]]))
-        for axis, length in enumerate(array.shape):
+        for axis in range(-array.ndim, 0):
+            length = array.shape[axis]
             for k in range(length) if 1 < length <= MOST_ELEMENTS else ():
+                yield tuple(np.delete(a, k, axis) if a.ndim >= -axis and a.shape[axis] == length else a for a in arrays)
                 yield _replaced(arrays, which, np.delete(array, k, axis))
 
 

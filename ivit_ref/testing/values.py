@@ -85,7 +85,8 @@ def quants(
 def _elements(low: int, high: int) -> st.SearchStrategy[int]:
     """Integers from low to high; half of them at boundaries."""
     boundaries = sorted({v for v in _boundaries(low, high) if low <= v <= high}, key=lambda v: (abs(v), -v))
-    return st.one_of(st.sampled_from(boundaries), st.integers(low, high), anywhere(low, high))
+    ends = sorted({max(low, min(0, high)), low, high}, key=abs)
+    return st.one_of(st.sampled_from(ends), st.sampled_from(boundaries), st.integers(low, high), anywhere(low, high))
 
 
 def _boundaries(low: int, high: int) -> Iterator[int]:
