@@ -13,7 +13,7 @@ from ivit_ref.golden.directed import profiled
 from ivit_ref.golden.directed.making import observed
 from ivit_ref.golden.group import Group, Row
 from ivit_ref.golden.make import group_case
-from ivit_ref.ir import Array, Attribute, Quant
+from ivit_ref.ir import Array, Attribute, Quant, TensorType
 from ivit_ref.profiles import PROFILES
 from ivit_ref.registry import lookup
 from ivit_ref.scales import follow_from_profile
@@ -37,7 +37,9 @@ class Example:
 
     def case(self) -> Case:
         """The golden case of this call, confirmed by the twin; its id is made of its contents."""
-        names = lookup(self.op).inputs
+        definition = lookup(self.op)
+        definition.result_type([TensorType(str(a.dtype), a.shape) for a in self.arrays], self.attributes)
+        names = definition.inputs
         inputs = dict(zip(names, self.arrays, strict=True))
         total = hashlib.sha256(repr((self.op, sorted(self.attributes.items()))).encode())
         for array in self.arrays:

@@ -25,7 +25,7 @@ ROUND = 1000
 SHRINKING, MOST_SHRINKS = 60.0, 1000
 """Seconds, and questions to the backend, after which the smallest example so far is good enough."""
 
-PATIENCE = 500
+PATIENCE = 200
 """Examples after one in which a value wraps, until no other is waited for."""
 
 MOST_EVIDENCE = 24
