@@ -15,12 +15,12 @@ from ivit_ref.integers import BOUNDS
 from ivit_ref.ir import Array, Dim, Graph, Value
 from ivit_ref.profiles import PROFILES
 from ivit_ref.testing.drawing import Drawing, integers, lengths, meaning
-from ivit_ref.testing.steps_arithmetic import ARITHMETIC, conv, dequantize, int_div, int_sqrt, mul
+from ivit_ref.testing.steps_arithmetic import ARITHMETIC, conv, dequantize, exponential, gelu, int_div, int_sqrt, mul
 from ivit_ref.testing.steps_movement import MOVEMENT, max_pool
 
 STEPS = ARITHMETIC | MOVEMENT
 
-RARE = (max_pool, conv, mul, int_div, int_sqrt)
+RARE = (max_pool, conv, mul, exponential, gelu, int_div, int_sqrt)
 """Steps that apply to few values: they are chosen more often where they do."""
 
 

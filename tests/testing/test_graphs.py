@@ -22,7 +22,7 @@ from ivit_ref.testing import calls_movement, calls_nonlinear, calls_products, ca
 from ivit_ref.testing.graphs import runs
 from tests.onnx.runtimes import RUNTIMES
 
-COUNT = 100
+COUNT = 200
 OWN = {*calls_movement.CALLS, *calls_nonlinear.CALLS, *calls_products.CALLS, *calls_scale.CALLS}
 """I-ViT's own operators and those between them; the peers come by their methods."""
 
