@@ -7,21 +7,37 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from ivit_ref.integers import BOUNDS
 from ivit_ref.ir import Array
 
 MOST_ELEMENTS = 64
 """Of an array with more, elements are not tried one by one."""
+
+LONGEST_TINY, LARGEST_TINY = 2, 4
 
 Arrays = tuple[Array, ...]
 
 
 def smallest(arrays: Arrays, fails: Callable[[Arrays], bool]) -> Arrays:
     """The arrays without what can go, and with every integer as near to 0 as it can be alone, while ``fails`` holds."""
+    arrays = next((trial for trial in _tiny(arrays) if fails(trial)), arrays)
     while True:
         found = next((trial for trial in itertools.chain(_shorter(arrays), _nearer(arrays)) if fails(trial)), None)
         if found is None:
             return arrays
         arrays = found
+
+
+def _tiny(arrays: Arrays) -> Iterator[Arrays]:
+    """Rows of one and two small numbers, the smallest first, in place of the first array; others are cut to that length."""
+    first = arrays[0]
+    if first.ndim == 0 or first.size <= LONGEST_TINY or first.dtype.kind not in "iu":
+        return
+    low, high = max(-LARGEST_TINY, BOUNDS[str(first.dtype)][0]), LARGEST_TINY
+    rows = (row for n in range(1, LONGEST_TINY + 1) for row in itertools.product(range(low, high + 1), repeat=n))
+    for row in sorted(rows, key=lambda row: (len(row), sum(map(abs, row)), [-v for v in row])):
+        cut = (a[..., : len(row)] if a.ndim and a.shape[-1] == first.shape[-1] else a for a in arrays[1:])
+        yield np.array(row, first.dtype), *cut
 
 
 def _shorter(arrays: Arrays) -> Iterator[Arrays]:

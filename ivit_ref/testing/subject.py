@@ -149,8 +149,8 @@ def _named(subject: Subject, case: Case) -> dict[str, Array]:
 
 
 def _same(first: object, second: object) -> bool:
-    """Bit by bit; what is no array is refused later, for what it is."""
-    if not isinstance(first, np.ndarray) or not isinstance(second, np.ndarray):
+    """Bit by bit; what is no array of numbers is refused later, for what it is."""
+    if not isinstance(first, np.ndarray) or not isinstance(second, np.ndarray) or first.dtype.hasobject:
         return True
     return first.dtype == second.dtype and first.shape == second.shape and first.tobytes() == second.tobytes()
 
