@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import shlex
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,12 @@ def register(commands: Commands) -> None:
     backend.add_argument("--backend", metavar="FUNCTION", help="module:function, file.py:function, or onnxruntime")
     backend.add_argument("--pipe", metavar="COMMAND", help="a program that answers on a pipe (see: docs/format.md)")
     add_profile(parser, "calls of one version; without, with any attributes")
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long to search; default: 60")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=60.0,
+        help="how long to search; to shrink what is found may take as long again; default: 60",
+    )
     parser.add_argument("--seed", type=int, default=0, help="what the search begins with; default: 0")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds that an answer may take; default: 10")
     parser.add_argument("--out", default=OUT, metavar="FOLDER", help=f"where a counterexample is kept; default: {OUT}")
@@ -44,20 +50,24 @@ def _fuzz(args: argparse.Namespace) -> int:
     if not (math.isfinite(args.seconds) and args.seconds > 0):
         raise InputError(f"--seconds: must be a number above 0, but found {args.seconds}")
     with needing_hypothesis("fuzz"):
+        from hypothesis.configuration import set_hypothesis_home_dir
+
         from ivit_ref.testing.search import Search
     subject = Child(args.backend, args.timeout) if args.backend else Piped(args.pipe, args.timeout)
     progress = Progress(0, "examples")
+    search = Search(subject, args.op, args.profile, args.seed, progress.update)
     interrupted = False
-    try:
-        subject.start()  # what cannot be started is wrong use, and no finding
-        search = Search(subject, args.op, args.profile, args.seed, progress.update)
+    with tempfile.TemporaryDirectory() as home:
+        set_hypothesis_home_dir(home)  # it would leave a folder here
         try:
+            subject.start()  # what cannot be started is wrong use, and no finding
             search.run(seconds=args.seconds)
         except KeyboardInterrupt:
             interrupted = True
-    finally:
-        subject.close()
-        progress.close()
+        finally:
+            set_hypothesis_home_dir(None)
+            subject.close()
+            progress.close()
     return _tell(args, search, interrupted)
 
 

@@ -14,6 +14,6 @@ def needing_hypothesis(who: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name != "hypothesis":
+        if (error.name or "").partition(".")[0] != "hypothesis":
             raise
         raise MissingExtra(f"{who}: needs hypothesis, but it is missing: pip install 'ivit-ref[testing]'") from error

@@ -155,6 +155,8 @@ class Search:
             return
         if self.found is None:  # from here on the time is that of shrinking
             self._end = time.monotonic() + SHRINKING
+        elif found.fault not in (self.found.fault, *FINAL):
+            return  # one thing at a time
         self.found = found
         if found.fault in FINAL:
             raise _Stopped

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,13 @@ from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 
 from ivit_ref import Graph, Quant, run, verify
-from ivit_ref.errors import ConstraintError, IntegerOverflow, IvitError
+from ivit_ref.errors import ConstraintError, IvitError
 from ivit_ref.events import Context
 from ivit_ref.integers import BOUNDS
 from ivit_ref.ir import TensorType
 from ivit_ref.profiles import PROFILES
 from ivit_ref.registry import REGISTRY
+from ivit_ref.testing.calls import is_answered
 from ivit_ref.testing.elements import INTEGERS
 from ivit_ref.testing.rows import ROW_DTYPES
 from ivit_ref.testing.strategies import calls, graphs, inputs, quants, rows, scales, tensors
@@ -125,12 +127,8 @@ def test_calls_that_are_answered_are(op: str, overflow: Any, data: st.DataObject
 
 
 def test_calls_of_no_policy_are_stopped_now_and_then() -> None:
-    stopped = 0
-    for arrays, attributes in sampled(calls("ShiftGELU", profile="paper")):
-        try:
-            REGISTRY["ShiftGELU"].run(arrays, attributes, Context("wrap"))
-        except (ConstraintError, IntegerOverflow):
-            stopped += 1
+    drawn = sampled(calls("ShiftGELU", profile="paper"))
+    stopped = sum(not is_answered("ShiftGELU", call, "wrap") for call in drawn)
     assert 0 < stopped < 100
 
 
@@ -164,10 +162,8 @@ def test_graphs_are_valid_and_inputs_fit_them(data: st.DataObject) -> None:
     assert graph.metadata["profile"] == profile
     assert isinstance(graph, Graph)
     verify(graph)
-    try:
+    with suppress(ConstraintError):  # a sum of exponentials that is 0, now and then
         run(graph, data.draw(inputs(graph)), overflow="wrap")
-    except ConstraintError as error:
-        assert "IntDiv (C2)" in str(error)
 
 
 # --- Wrong use, told at once
