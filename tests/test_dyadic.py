@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ivit_ref import dyadic
 from ivit_ref.errors import ScaleError
 from ivit_ref.oracle.rounding import float32, rounded
-from tests.calls_linear import anywhere
+from ivit_ref.testing.elements import anywhere
 
 ROUNDINGS = ("floor", "truncate", "half_up", "half_away", "half_even")
 HALF = Fraction(1, 2)

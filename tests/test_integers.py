@@ -16,7 +16,7 @@ from ivit_ref import integers
 from ivit_ref.errors import ConstraintError, IntegerOverflow
 from ivit_ref.integers import BOUNDS, ROUNDINGS, Rounding
 from ivit_ref.oracle.rounding import float32, rounded
-from tests.calls_linear import anywhere
+from ivit_ref.testing.elements import anywhere
 
 DTYPES = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64")
 LOWEST, HIGHEST = -(2**63), 2**63 - 1

@@ -16,8 +16,9 @@ from ivit_ref import Event, EventLog, Graph, GraphBuilder, Interpreter, Node, Qu
 from ivit_ref.errors import ConstraintError, GraphError, InputError, IntegerOverflow, IvitError
 from ivit_ref.events import Context
 from ivit_ref.interpreter import Engine
+from ivit_ref.ir import Array
 from ivit_ref.registry import REGISTRY
-from tests.graphs import Array, runs
+from ivit_ref.testing.graphs import runs
 
 ENGINES: list[Engine] = ["spec", "fast"]
 engines = pytest.mark.parametrize("engine", ENGINES)

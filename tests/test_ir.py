@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ivit_ref import Constant, Graph, GraphBuilder, Node, Quant, TensorType, Value
 from ivit_ref.errors import GraphError
 from ivit_ref.ir import DTYPES
-from tests.graphs import graphs
+from ivit_ref.testing.graphs import graphs
 
 INT8 = TensorType("int8", (2, 3))
 X = Value("x", INT8)

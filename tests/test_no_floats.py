@@ -29,25 +29,22 @@ from ivit_ref import Graph, Interpreter, Node, interpreter, load, run
 from ivit_ref.errors import ConstraintError, IntegerOverflow
 from ivit_ref.events import Context, Event
 from ivit_ref.integers import widen
+from ivit_ref.ir import Array
 from ivit_ref.profiles import PROFILES, Profile
 from ivit_ref.registry import REGISTRY
-from ivit_ref.testing import calls_baselines, calls_ibert, calls_runtimes
-from tests import calls_linear, calls_nonlinear
-from tests.graphs import Array, graphs, inputs_of
+from ivit_ref.testing.calls import CALLS
+from ivit_ref.testing.graphs import graphs
+from ivit_ref.testing.graphs import inputs as inputs_of
 
 PACKAGE = Path(ivit_ref.__file__).parent
 DIGITS = PACKAGE.parent / "graphs" / "digits_vit.onnx"
 IMAGES = PACKAGE.parent / "graphs" / "digits_test.npz"
 
 EDGES = ("Quantize", "Dequantize")
-INTEGER_OPS = sorted(set(REGISTRY) - set(EDGES))
-CALLS: dict[str, st.SearchStrategy[Any]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS, **calls_ibert.CALLS}
 IN_FLOATS = sorted(op for op, definition in REGISTRY.items() if definition.floats)
 """The baseline that computes in floats and says so: a graph must allow it (V7), so no other graph has one."""
 
 INTEGER_OPS = sorted(set(REGISTRY) - set(EDGES) - set(IN_FLOATS))
-CALLS: dict[str, st.SearchStrategy[Any]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS, **calls_baselines.CALLS}
-CALLS: dict[str, st.SearchStrategy[Any]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS, **calls_runtimes.CALLS}
 PROFILED: dict[str, Callable[[Profile], dict[str, Any]]] = {
     "ShiftExp": lambda p: p.shift_exp(0.05),
     "IntDiv": lambda p: p.int_div(p.softmax_out_bits),
@@ -403,7 +400,7 @@ def test_only_the_edges_have_floats_among_their_variables(profile: str) -> None:
 
 @given(st.data())
 def test_no_drawn_graph_has_floats_among_the_variables(data: st.DataObject) -> None:
-    graph = data.draw(graphs(4))
+    graph = data.draw(graphs(max_steps=4))
     inputs = data.draw(inputs_of(graph))
     runner = Interpreter(graph, overflow="wrap", engine="spec")
     with watching(*ARITHMETIC) as sight, suppress(ConstraintError):

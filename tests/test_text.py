@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 
 from ivit_ref import Graph, GraphBuilder, Node, Quant
+from ivit_ref.testing.graphs import graphs
 from ivit_ref.text import SHOWN, format_attributes, format_graph, format_node, graph_facts
-from tests.graphs import graphs
 
 DYADICS = {"dyadic": ("multiplier", "shift"), "a_dyadic": ("a_multiplier", "a_shift"), "b_dyadic": ("b_multiplier", "b_shift")}
 

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from ivit_ref import Constant, Graph, GraphBuilder, Node, Quant, TensorType, Value, run, verify
 from ivit_ref.errors import ConstraintError, GraphError
+from ivit_ref.ir import Array
 from ivit_ref.profiles import PROFILES, TVM
 from ivit_ref.registry import REGISTRY
-from tests.graphs import Array, graphs, inputs_of, runs
+from ivit_ref.testing.graphs import graphs, runs
+from ivit_ref.testing.graphs import inputs as inputs_of
 
 PROFILE_NAMES = sorted(PROFILES)
 

@@ -86,7 +86,7 @@ int main(void)
 {
     int64_t *x = NULL;
     while (scanf("%4095s", word) == 1) {
-        if (!strcmp(word, "end")) { puts("end"); continue; }
+        if (!strcmp(word, "end")) { puts("end"); fflush(stdout); continue; }
         if (scanf("%4095s", name) != 1) stop("the case ends too early");
         if (!strcmp(word, "case")) {
             printf("case %s\n", name);

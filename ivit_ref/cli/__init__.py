@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ivit_ref import __version__
-from ivit_ref.cli import bench, certify, compare, convert, doctor, error, eval, golden, inspect, ops, run
+from ivit_ref.cli import bench, certify, compare, convert, doctor, error, eval, fuzz, golden, inspect, ops, run
 from ivit_ref.cli.common import silence
 from ivit_ref.errors import IvitError
 
-COMMANDS = (run, inspect, convert, doctor, golden, compare, error, eval, certify, bench, ops)
+COMMANDS = (run, inspect, convert, doctor, golden, compare, fuzz, error, eval, certify, bench, ops)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

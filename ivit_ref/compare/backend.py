@@ -42,22 +42,27 @@ class Backend:
 
         It gets copies and is copied: it may reuse both.
         """
-        given: tuple[Any, ...] = ({name: array.copy() for name, array in inputs.items()},)
-        if self.takes_graphs:
-            given += (graph,)
+        answer = self.answer({name: array.copy() for name, array in inputs.items()}, graph, place)
+        masked = np.ma.MaskedArray
+        return {n: np.array(a) if isinstance(a, np.ndarray) and not isinstance(a, masked) else a for n, a in answer.items()}
+
+    def answer(self, inputs: dict[str, Array], graph: Graph, place: str = "") -> dict[str, Array]:
+        """The same without copies: the arrays are those that the function got and gave."""
+        given: tuple[Any, ...] = (inputs, graph) if self.takes_graphs else (inputs,)
         try:
             with redirect_stdout(sys.stderr):  # stdout is the report's
                 answer = self._named(self.function(*given), graph, place)
         except (MissingExtra, InputError, KeyboardInterrupt):
             raise
         except BaseException as error:
-            raise InputError(f"{self._at(place)}: must answer, but raised {_told(error)}") from error
+            raise InputError(f"{self.at(place)}: must answer, but raised {_told(error)}") from error
         for name in graph.outputs if answer else ():
             if name not in answer:
-                raise InputError(f"{self._at(place)}: must give the output {name!r}, but gave {', '.join(answer)}")
+                raise InputError(f"{self.at(place)}: must give the output {name!r}, but gave {', '.join(answer)}")
         return answer
 
-    def _at(self, place: str) -> str:
+    def at(self, place: str) -> str:
+        """How messages begin."""
         return f"backend {self.name}" + (f" ({place})" if place else "")
 
     @property
@@ -75,15 +80,13 @@ class Backend:
         if inspect.iscoroutine(answer):
             answer.close()
         if not isinstance(answer, Mapping):
-            raise InputError(f"{self._at(place)}: must answer arrays by name, but gave {type(answer).__name__}")
+            raise InputError(f"{self.at(place)}: must answer arrays by name, but gave {type(answer).__name__}")
         plain: dict[str, Any] = {}
         for name in answer:
             if not isinstance(name, str) or name not in graph.values:
                 known, found = ", ".join(graph.outputs), name if isinstance(name, (str, int)) else type(name).__name__
-                raise InputError(f"{self._at(place)}: a name must be one of the graph, such as {known}, but found {found!r}")
-            array = answer[name]
-            masked = isinstance(array, np.ma.MaskedArray)
-            plain[name] = np.array(array) if isinstance(array, np.ndarray) and not masked else array
+                raise InputError(f"{self.at(place)}: a name must be one of the graph, such as {known}, but found {found!r}")
+            plain[name] = answer[name]
         return plain
 
 

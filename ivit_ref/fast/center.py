@@ -19,5 +19,4 @@ def center(arrays: Sequence[Array], attributes: Mapping[str, Any], ctx: Context)
     low, high = BOUNDS[attributes["dtype"]]
     if not low <= attributes["zero_point"] <= high:
         return REGISTRY["Center"].run(arrays, attributes, ctx)
-    y: Array = np.subtract(x, attributes["zero_point"], dtype=attributes["dtype"], casting="unsafe")
-    return y
+    return np.asarray(np.subtract(x, attributes["zero_point"], dtype=attributes["dtype"], casting="unsafe"))

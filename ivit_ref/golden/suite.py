@@ -73,8 +73,8 @@ def _group(case: Case, ids: Iterator[int]) -> dict[str, Any]:
 def _test(case: Case, tensors: Mapping[str, Array], i: int, row: Row, number: int) -> dict[str, Any]:
     """One vector; one that leaves a declared width says where, and what wrapping gives."""
     [node] = case.graph.nodes
-    cut = slice(i, i + 1) if case.stacked else slice(None)
-    arrays = [tensors[n][cut] if n in case.stacked or not case.stacked else tensors[n] for n in node.inputs]
+    cut = slice(i, i + 1)
+    arrays = [tensors[n][cut] if n in case.stacked else tensors[n] for n in node.inputs]
     own = {n: a for n, a in zip(node.inputs, arrays, strict=True) if n in case.stacked or not case.stacked}
     expected = tensors[node.output.name]
     facts: dict[str, Any] = {

@@ -57,6 +57,7 @@ def _assert_same(found: Outcome, expected: Outcome) -> None:
     assert found.events == expected.events
     assert (found.array is None) == (expected.array is None)
     if found.array is not None and expected.array is not None:
+        assert isinstance(found.array, np.ndarray)  # of no axes, NumPy gives numbers
         np.testing.assert_array_equal(found.array, expected.array, strict=True)
 
 

@@ -16,7 +16,7 @@ from ivit_ref import EventLog, Interpreter
 from ivit_ref.fast import KERNELS
 from ivit_ref.profiles import PROFILES
 from ivit_ref.registry import REGISTRY
-from tests import calls_linear, calls_nonlinear
+from ivit_ref.testing.calls import CALLS
 from tests.fast.engines import Array, assert_engines_agree
 
 ROOT = Path(ivit_ref.__file__).parent.parent
@@ -38,7 +38,7 @@ def test_no_operator_imports_its_faster_equal(path: Path) -> None:
 @pytest.mark.parametrize("name", KERNELS)
 @given(data=st.data())
 def test_any_valid_call(name: str, data: st.DataObject) -> None:
-    arrays, attributes = data.draw({**calls_linear.CALLS, **calls_nonlinear.CALLS}[name])
+    arrays, attributes = data.draw(CALLS[name])
     assert_engines_agree(name, arrays, attributes)
 
 
@@ -46,7 +46,7 @@ def test_any_valid_call(name: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize("name", KERNELS)
 @given(data=st.data())
 def test_any_layout_in_memory(name: str, data: st.DataObject) -> None:
-    arrays, attributes = data.draw({**calls_linear.CALLS, **calls_nonlinear.CALLS}[name])
+    arrays, attributes = data.draw(CALLS[name])
     assert_engines_agree(name, [scattered(array, data.draw(st.booleans())) for array in arrays], attributes)
 
 

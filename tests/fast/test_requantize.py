@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ivit_ref.integers import ROUNDINGS
-from tests.calls_linear import RESULTS, anywhere
+from ivit_ref.testing.elements import RESULTS, anywhere
 from tests.fast.engines import Array, assert_engines_agree, runs_spec
 
 ENDS = [-(2**31), -(2**31) + 1, -1, 0, 1, 2**31 - 2, 2**31 - 1]

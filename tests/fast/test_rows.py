@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from ivit_ref.events import Context, Event
 from ivit_ref.fast import KERNELS
 from ivit_ref.profiles import PROFILES, QAT, TVM, Profile, Sigmoid
-from tests.calls_nonlinear import integer_arrays, scales
+from ivit_ref.testing.rows import stressed
+from ivit_ref.testing.values import scales
 from tests.fast.engines import Array, assert_engines_agree, runs_spec
 
 SCALES = [2.0**-15, 2.0**-12, 2.0**-10, 2.0**-8, 0.01, 0.03, 0.05, 0.125, 0.25, 0.5, 1.0]
@@ -49,7 +50,7 @@ def test_rows_of_every_kind(rows: str, profile: str, name: str) -> None:
 @given(data=st.data())
 def test_any_rows_of_any_profile(name: str, data: st.DataObject) -> None:
     shape = data.draw(st.sampled_from([(1,), (40,), (3, 17), (2, 3, 5), (6, 1)]))
-    x = data.draw(integer_arrays("int8", shape))
+    x = data.draw(stressed("int8", shape))
     profile = replace(
         data.draw(st.sampled_from(list(PROFILES.values()))),
         clamp=data.draw(st.booleans()),

@@ -21,7 +21,7 @@ from ivit_ref.golden.pipe import feed, read_answers
 from ivit_ref.golden.random_groups import random_groups
 from ivit_ref.ir import Array
 from ivit_ref.profiles import PROFILES
-from tests.calls_nonlinear import CALLS
+from ivit_ref.testing.calls import CALLS
 from tests.golden.samples import compiled, needs_cc, one_node, same
 
 SOURCE = Path(__file__).parents[2] / "docs" / "examples" / "shiftmax.c"

@@ -21,8 +21,7 @@ from ivit_ref.onnx_body import DOMAIN, OPSET, function_of
 from ivit_ref.onnx_io import to_model
 from ivit_ref.profiles import PROFILES
 from ivit_ref.registry import REGISTRY
-from ivit_ref.testing import calls_baselines, calls_ibert, calls_runtimes
-from tests import calls_linear, calls_nonlinear
+from ivit_ref.testing.calls import CALLS
 from tests.onnx import extremes_ibert, extremes_runtimes
 from tests.onnx.extremes_baselines import BASELINES
 from tests.onnx.runtimes import RUNTIMES, Array, assert_same
@@ -30,9 +29,6 @@ from tests.onnx.runtimes import RUNTIMES, Array, assert_same
 Attributes: TypeAlias = Mapping[str, Any]
 Call: TypeAlias = tuple[tuple[Array, ...], dict[str, Any]]
 
-CALLS: dict[str, st.SearchStrategy[Call]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS, **calls_ibert.CALLS}
-CALLS: dict[str, st.SearchStrategy[Call]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS, **calls_baselines.CALLS}
-CALLS: dict[str, st.SearchStrategy[Call]] = {**calls_linear.CALLS, **calls_nonlinear.CALLS, **calls_runtimes.CALLS}
 
 INFERRED_WHOLE = {
     *("MatMul", "Linear", "Conv", "Quantize", "ShiftExp", "IntDiv"),

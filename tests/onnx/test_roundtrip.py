@@ -21,7 +21,7 @@ from ivit_ref.ir import Graph, Quant
 from ivit_ref.onnx_body import DOMAIN
 from ivit_ref.onnx_io import from_model, load, save, to_model
 from ivit_ref.profiles import PROFILES
-from tests.graphs import graphs
+from ivit_ref.testing.graphs import graphs
 
 GRAPHS = Path(__file__).parents[2] / "graphs"
 

@@ -11,7 +11,8 @@ from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import center
 from ivit_ref.oracle.center import center as oracle
 from ivit_ref.registry import REGISTRY
-from tests.calls_linear import CALLS, Call
+from ivit_ref.testing.calls import CALLS
+from ivit_ref.testing.elements import Call
 
 ROW = np.array([0, 5, 127], np.int8)
 

@@ -10,7 +10,8 @@ from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import clip
 from ivit_ref.oracle.clip import clip as oracle
 from ivit_ref.registry import REGISTRY
-from tests.calls_linear import CALLS, Call
+from ivit_ref.testing.calls import CALLS
+from ivit_ref.testing.elements import Call
 
 ROW = np.array([0, 1, 2, 3, 4], np.int8)
 DTYPES = [

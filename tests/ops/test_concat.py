@@ -10,7 +10,8 @@ from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import concat
 from ivit_ref.oracle.concat import concat as oracle
 from ivit_ref.registry import REGISTRY
-from tests.calls_linear import CALLS, Call
+from ivit_ref.testing.calls import CALLS
+from ivit_ref.testing.elements import Call
 
 X = np.array([[1, 2]], np.int16)
 TYPES = [TensorType("int16", (1, 2)), TensorType("int16", (1, 2))]

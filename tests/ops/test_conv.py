@@ -13,7 +13,8 @@ from ivit_ref.ops import conv
 from ivit_ref.oracle.conv import conv as oracle
 from ivit_ref.oracle.widths import Overflow
 from ivit_ref.registry import REGISTRY
-from tests.calls_linear import CALLS, Call
+from ivit_ref.testing.calls import CALLS
+from ivit_ref.testing.elements import Call
 
 PLAIN: dict[str, Any] = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), "group": 1}
 X = np.arange(1, 10, dtype=np.int8).reshape(1, 1, 3, 3)

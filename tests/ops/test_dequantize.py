@@ -10,10 +10,12 @@ from hypothesis import given, settings
 
 from ivit_ref.errors import ConstraintError
 from ivit_ref.events import Context, Event
+from ivit_ref.ir import LARGEST_FLOAT32
 from ivit_ref.ops import dequantize
 from ivit_ref.oracle.dequantize import dequantize as oracle
 from ivit_ref.oracle.rounding import float32
-from tests.calls_linear import CALLS, LARGEST_FLOAT32, Call
+from ivit_ref.testing.calls import CALLS
+from ivit_ref.testing.elements import Call
 
 HALF: dict[str, Any] = {"scale": (0.5,), "axis": 0, "zero_point": 0}
 ROW = np.array([[1, 2, 3]], np.int32)

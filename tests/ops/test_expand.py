@@ -10,7 +10,8 @@ from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import expand
 from ivit_ref.oracle.expand import expand as oracle
 from ivit_ref.registry import REGISTRY
-from tests.calls_linear import CALLS, Call
+from ivit_ref.testing.calls import CALLS
+from ivit_ref.testing.elements import Call
 
 X = np.array([[[1], [2]]], np.int16)
 LIKE = np.zeros((3, 5, 4), np.int8)

@@ -11,7 +11,8 @@ from ivit_ref.errors import ConstraintError, IntegerOverflow
 from ivit_ref.events import Event
 from ivit_ref.ops import i_layer_norm
 from ivit_ref.profiles import IDEAL, PAPER, PROFILES, QAT, TVM, Profile
-from tests.calls_nonlinear import Array, Attributes, Call, assert_agrees, i_layer_norm_calls, run
+from ivit_ref.testing.calls import CALLS
+from tests.agreement import Array, Attributes, Call, assert_agrees, run
 
 ROW = [120, -40, 7, 0, -3, 55, -90, 33]
 LARGEST = 2**31 - 1
@@ -34,7 +35,7 @@ def normalised(*values: int, dtype: str = "int16", **changes: Any) -> list[int]:
 
 
 @pytest.mark.parametrize("overflow", ["raise", "wrap"])
-@given(call=i_layer_norm_calls())
+@given(call=CALLS["ILayerNorm"])
 def test_i_layer_norm_agrees_with_its_twin(overflow: str, call: Call) -> None:
     assert_agrees("ILayerNorm", call, overflow)
 

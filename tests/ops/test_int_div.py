@@ -11,7 +11,8 @@ from ivit_ref.events import Event
 from ivit_ref.ops import int_div
 from ivit_ref.oracle.shift_exp import shift_exp as shift_exp_twin
 from ivit_ref.profiles import PROFILES, TVM, Profile
-from tests.calls_nonlinear import Array, Attributes, Call, assert_agrees, int_div_calls, run
+from ivit_ref.testing.calls import CALLS
+from tests.agreement import Array, Attributes, Call, assert_agrees, run
 
 
 def attributes(**changes: Any) -> Attributes:
@@ -23,7 +24,7 @@ def row(*values: int, dtype: str = "int64") -> Array:
 
 
 @pytest.mark.parametrize("overflow", ["raise", "wrap"])
-@given(call=int_div_calls())
+@given(call=CALLS["IntDiv"])
 def test_int_div_agrees_with_its_twin(overflow: str, call: Call) -> None:
     assert_agrees("IntDiv", call, overflow)
 

@@ -11,7 +11,8 @@ from ivit_ref.events import Event
 from ivit_ref.ops import int_sqrt
 from ivit_ref.oracle.int_sqrt import int_sqrt as twin
 from ivit_ref.profiles import IDEAL, PAPER, QAT, Profile
-from tests.calls_nonlinear import Call, assert_agrees, int_sqrt_calls, run
+from ivit_ref.testing.calls import CALLS
+from tests.agreement import Call, assert_agrees, run
 
 CHOICES = pytest.mark.parametrize("profile", [QAT, PAPER, IDEAL], ids=lambda profile: profile.name)
 """The three pairs of start and steps that the profiles have; TVM's are QAT's."""
@@ -29,12 +30,12 @@ def off_by_more_than_one(v: list[int], y: list[int]) -> list[int]:
 
 
 @pytest.mark.parametrize("overflow", ["raise", "wrap"])
-@given(call=int_sqrt_calls())
+@given(call=CALLS["IntSqrt"])
 def test_int_sqrt_agrees_with_its_twin(overflow: str, call: Call) -> None:
     assert_agrees("IntSqrt", call, overflow)
 
 
-@given(call=int_sqrt_calls())
+@given(call=CALLS["IntSqrt"])
 def test_int_sqrt_records_every_result_off_by_more_than_one(call: Call) -> None:
     v = call[0][0].reshape(-1).tolist()
     y, events = run("IntSqrt", call)

@@ -14,7 +14,8 @@ from ivit_ref.oracle.linear import linear as oracle
 from ivit_ref.oracle.rounding import float32
 from ivit_ref.oracle.widths import Overflow
 from ivit_ref.registry import REGISTRY
-from tests.calls_linear import CALLS, Call
+from ivit_ref.testing.calls import CALLS
+from ivit_ref.testing.elements import Call
 
 X = np.array([[1, 2]], np.int8)
 WEIGHT = np.array([[1, 0], [0, 1], [3, -4]], np.int8)

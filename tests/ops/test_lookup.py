@@ -8,7 +8,8 @@ from hypothesis import given
 
 from ivit_ref.errors import ConstraintError
 from ivit_ref.ops import lookup
-from tests.calls_nonlinear import Array, Call, assert_agrees, lookup_calls
+from ivit_ref.testing.calls import CALLS
+from tests.agreement import Array, Call, assert_agrees
 
 INPUTS = pytest.mark.parametrize(("dtype", "low"), [("int8", -128), ("uint8", 0)])
 
@@ -21,7 +22,7 @@ def table(dtype: str = "int16") -> Array:
 
 
 @pytest.mark.parametrize("overflow", ["raise", "wrap"])
-@given(call=lookup_calls())
+@given(call=CALLS["Lookup"])
 def test_lookup_agrees_with_its_twin(overflow: str, call: Call) -> None:
     assert_agrees("Lookup", call, overflow)
 

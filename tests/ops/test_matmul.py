@@ -15,7 +15,8 @@ from ivit_ref.oracle.matmul import matmul as oracle
 from ivit_ref.oracle.rounding import float32
 from ivit_ref.oracle.widths import Overflow
 from ivit_ref.registry import REGISTRY
-from tests.calls_linear import CALLS, Call
+from ivit_ref.testing.calls import CALLS
+from ivit_ref.testing.elements import Call
 
 ROW = np.array([[1, 2]], np.int8)
 COLUMN = np.array([[3], [4]], np.int8)

@@ -13,7 +13,8 @@ from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import max_pool
 from ivit_ref.oracle.max_pool import max_pool as oracle
 from ivit_ref.registry import REGISTRY
-from tests.calls_linear import CALLS, Call
+from ivit_ref.testing.calls import CALLS
+from ivit_ref.testing.elements import Call
 
 PLAIN: dict[str, Any] = {"kernel_shape": (2, 2), "strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
 X = np.array([[[[1, 2, 3], [6, 5, 4], [7, 9, 8]]]], np.int8)

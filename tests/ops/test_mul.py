@@ -15,7 +15,8 @@ from ivit_ref.oracle.mul import mul as oracle
 from ivit_ref.oracle.rounding import float32
 from ivit_ref.oracle.widths import Overflow
 from ivit_ref.registry import REGISTRY
-from tests.calls_linear import CALLS, Call
+from ivit_ref.testing.calls import CALLS
+from ivit_ref.testing.elements import Call
 
 ROW = np.array([[1, 2, 3]], np.int8)
 COLUMN = np.array([[4], [5]], np.int8)

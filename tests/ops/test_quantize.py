@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from ivit_ref.errors import ConstraintError
 from ivit_ref.events import Context, Event
-from ivit_ref.ir import Quant, TensorType
+from ivit_ref.ir import LARGEST_FLOAT32, Quant, TensorType
 from ivit_ref.ops import quantize
 from ivit_ref.oracle.quantize import quantize as oracle
 from ivit_ref.oracle.rounding import float32
 from ivit_ref.registry import REGISTRY
-from tests.calls_linear import CALLS, LARGEST_FLOAT32, Call
+from ivit_ref.testing.calls import CALLS
+from ivit_ref.testing.elements import Call
 
 HALF: dict[str, Any] = {"scale": 0.5, "zero_point": 0, "dtype": "int8", "division": "reciprocal"}
 both = pytest.mark.parametrize("division", ["reciprocal", "direct"])

@@ -14,7 +14,8 @@ from ivit_ref.ops import reduce_mean
 from ivit_ref.oracle.reduce_mean import reduce_mean as oracle
 from ivit_ref.profiles import PROFILES, MeanRounding
 from ivit_ref.registry import REGISTRY
-from tests.calls_linear import CALLS, MEAN_ROUNDINGS, Call
+from ivit_ref.testing.calls import CALLS
+from ivit_ref.testing.elements import MEAN_ROUNDINGS, Call
 
 X = np.array([[[1, 2, 3], [4, 5, 9]]], np.int8)
 TYPES = [TensorType("int8", (1, 2, 3))]

@@ -11,7 +11,8 @@ from ivit_ref.ops import reduce_sum
 from ivit_ref.oracle.reduce_sum import reduce_sum as oracle
 from ivit_ref.oracle.widths import Overflow
 from ivit_ref.registry import REGISTRY
-from tests.calls_linear import CALLS, Call
+from ivit_ref.testing.calls import CALLS
+from ivit_ref.testing.elements import Call
 
 X = np.array([[[1, 2, 3], [4, 5, 6]]], np.int8)
 TYPES = [TensorType("int8", (1, 2, 3))]

@@ -12,7 +12,8 @@ from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import requantize
 from ivit_ref.oracle.requantize import requantize as oracle
 from ivit_ref.registry import REGISTRY
-from tests.calls_linear import CALLS, Call
+from ivit_ref.testing.calls import CALLS
+from ivit_ref.testing.elements import Call
 
 HALF: dict[str, Any] = {
     "multiplier": (1,),

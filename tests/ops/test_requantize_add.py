@@ -10,7 +10,8 @@ from ivit_ref.errors import ConstraintError
 from ivit_ref.events import Context, Event
 from ivit_ref.ops import requantize_add
 from ivit_ref.oracle.requantize_add import requantize_add as oracle
-from tests.calls_linear import CALLS, Call
+from ivit_ref.testing.calls import CALLS
+from ivit_ref.testing.elements import Call
 
 HALVES: dict[str, Any] = {
     "a_multiplier": (1,),

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 
 from ivit_ref.errors import ConstraintError, ScaleError
 from ivit_ref.events import Context
-from ivit_ref.ir import Quant, TensorType
+from ivit_ref.ir import LARGEST_FLOAT32, Quant, TensorType
 from ivit_ref.ops import rescale
 from ivit_ref.oracle.rescale import rescale as oracle
 from ivit_ref.oracle.rounding import float32
 from ivit_ref.registry import REGISTRY
-from tests.calls_linear import CALLS, LARGEST_FLOAT32, Call
+from ivit_ref.testing.calls import CALLS
+from ivit_ref.testing.elements import Call
 
 X = np.array([[1, -2, 3], [4, 5, -6]], np.int16)
 TYPES = [TensorType("int16", (2, 3))]

@@ -10,7 +10,8 @@ from ivit_ref.errors import ConstraintError, IntegerOverflow
 from ivit_ref.events import Event
 from ivit_ref.ops import shift_exp
 from ivit_ref.profiles import IDEAL, PAPER, PROFILES, QAT, TVM, Profile
-from tests.calls_nonlinear import Attributes, Call, assert_agrees, run, shift_exp_calls
+from ivit_ref.testing.calls import CALLS
+from tests.agreement import Attributes, Call, assert_agrees, run
 
 SCALES = [float(np.float32(2 ** (-k / 5))) for k in range(50)]
 """From 1 to 2**-9.8; one in five is a power of two."""
@@ -31,7 +32,7 @@ def float32(scale: float) -> float:
 
 
 @pytest.mark.parametrize("overflow", ["raise", "wrap"])
-@given(call=shift_exp_calls())
+@given(call=CALLS["ShiftExp"])
 def test_shift_exp_agrees_with_its_twin(overflow: str, call: Call) -> None:
     assert_agrees("ShiftExp", call, overflow)
 

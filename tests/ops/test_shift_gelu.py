@@ -11,7 +11,8 @@ from ivit_ref.errors import ConstraintError, IntegerOverflow
 from ivit_ref.events import Event
 from ivit_ref.ops import shift_gelu
 from ivit_ref.profiles import IDEAL, PAPER, PROFILES, QAT, TVM, Profile
-from tests.calls_nonlinear import Array, Attributes, Call, assert_agrees, run, shift_gelu_calls
+from ivit_ref.testing.calls import CALLS
+from tests.agreement import Array, Attributes, Call, assert_agrees, run
 
 INPUTS = [127, 100, 64, 32, 0, -32, -64, -128]
 
@@ -34,7 +35,7 @@ def times(x: list[int], sigma: list[int]) -> Array:
 
 
 @pytest.mark.parametrize("overflow", ["raise", "wrap"])
-@given(call=shift_gelu_calls())
+@given(call=CALLS["ShiftGELU"])
 def test_shift_gelu_agrees_with_its_twin(overflow: str, call: Call) -> None:
     assert_agrees("ShiftGELU", call, overflow)
 

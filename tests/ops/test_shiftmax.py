@@ -11,7 +11,8 @@ from ivit_ref.errors import ConstraintError, IntegerOverflow
 from ivit_ref.events import Event
 from ivit_ref.ops import shiftmax
 from ivit_ref.profiles import IDEAL, PAPER, PROFILES, QAT, TVM, Profile
-from tests.calls_nonlinear import Array, Attributes, Call, assert_agrees, run, shiftmax_calls
+from ivit_ref.testing.calls import CALLS
+from tests.agreement import Array, Attributes, Call, assert_agrees, run
 
 QAT8 = dataclasses.replace(QAT, name="qat8", softmax_out_bits=8)
 """As the released Swin models."""
@@ -32,7 +33,7 @@ def float32(scale: float) -> float:
 
 
 @pytest.mark.parametrize("overflow", ["raise", "wrap"])
-@given(call=shiftmax_calls())
+@given(call=CALLS["Shiftmax"])
 def test_shiftmax_agrees_with_its_twin(overflow: str, call: Call) -> None:
     assert_agrees("Shiftmax", call, overflow)
 

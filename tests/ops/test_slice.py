@@ -10,7 +10,8 @@ from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import slice_
 from ivit_ref.oracle.slice import slice_ as oracle
 from ivit_ref.registry import REGISTRY
-from tests.calls_linear import CALLS, Call
+from ivit_ref.testing.calls import CALLS
+from ivit_ref.testing.elements import Call
 
 X = np.arange(6, dtype=np.int16).reshape(2, 3)
 TYPES = [TensorType("int16", (2, 3))]

@@ -10,7 +10,8 @@ from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import transpose
 from ivit_ref.oracle.transpose import transpose as oracle
 from ivit_ref.registry import REGISTRY
-from tests.calls_linear import CALLS, Call
+from ivit_ref.testing.calls import CALLS
+from ivit_ref.testing.elements import Call
 
 X = np.arange(6, dtype=np.int16).reshape(1, 2, 3)
 

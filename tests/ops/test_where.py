@@ -10,7 +10,8 @@ from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import where
 from ivit_ref.oracle.where import where as oracle
 from ivit_ref.registry import REGISTRY
-from tests.calls_linear import CALLS, Call
+from ivit_ref.testing.calls import CALLS
+from ivit_ref.testing.elements import Call
 
 MASK = np.array([[True, False, True]])
 X = np.array([[1, 2, 3]], np.int16)

@@ -1,0 +1,105 @@
+"""``ivit-ref fuzz``: search for an input on which a backend is wrong, shrink it, and keep it as a golden case."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shlex
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ivit_ref.cli.common import Commands, Progress, add_json, add_profile, report
+from ivit_ref.errors import InputError
+from ivit_ref.golden.write import write_case
+from ivit_ref.testing.child import Child
+from ivit_ref.testing.extra import needing_hypothesis
+from ivit_ref.testing.fuzz import check_search, explanation, told
+from ivit_ref.testing.piped import Piped
+
+if TYPE_CHECKING:
+    from ivit_ref.testing.search import Search
+
+OUT = "counterexamples"
+INTERRUPTED = 130
+
+
+def register(commands: Commands) -> None:
+    """Declare the command."""
+    parser = commands.add_parser("fuzz", help="search for an input on which a backend is wrong", description=__doc__)
+    parser.add_argument("op", metavar="OPERATOR", help="which operator (see: ivit-ref ops)")
+    backend = parser.add_mutually_exclusive_group(required=True)
+    backend.add_argument("--backend", metavar="FUNCTION", help="module:function, file.py:function, or onnxruntime")
+    backend.add_argument("--pipe", metavar="COMMAND", help="a program that answers on a pipe (see: docs/format.md)")
+    add_profile(parser, "calls of one version; without, with any attributes")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=60.0,
+        help="how long to search; to shrink what is found may take as long again; default: 60",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="what the search begins with; default: 0")
+    parser.add_argument("--timeout", type=float, default=10.0, help="seconds that an answer may take; default: 10")
+    parser.add_argument("--out", default=OUT, metavar="FOLDER", help=f"where a counterexample is kept; default: {OUT}")
+    add_json(parser)
+    parser.set_defaults(command=_fuzz)
+
+
+def _fuzz(args: argparse.Namespace) -> int:
+    check_search(args.op, args.profile, args.seed, args.timeout, "fuzz: ")
+    if not (math.isfinite(args.seconds) and args.seconds > 0):
+        raise InputError(f"--seconds: must be a number above 0, but found {args.seconds}")
+    with needing_hypothesis("fuzz"):
+        from hypothesis.configuration import set_hypothesis_home_dir
+
+        from ivit_ref.testing.search import Search
+    subject = Child(args.backend, args.timeout) if args.backend else Piped(args.pipe, args.timeout)
+    progress = Progress(0, "examples")
+    search = Search(subject, args.op, args.profile, args.seed, progress.update)
+    interrupted = False
+    with tempfile.TemporaryDirectory() as home:
+        set_hypothesis_home_dir(home)  # it would leave a folder here
+        try:
+            subject.start()  # what cannot be started is wrong use, and no finding
+            search.run(seconds=args.seconds)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            set_hypothesis_home_dir(None)
+            subject.close()
+            progress.close()
+    return _tell(args, search, interrupted)
+
+
+def _tell(args: argparse.Namespace, search: Search, interrupted: bool) -> int:
+    """Report what was tried, and what was found; the exit status."""
+    tried = f"{search.examples} examples, with {len(search.settings)} different sets of attributes"
+    facts: dict[str, Any] = {
+        "operator": args.op,
+        "profile": args.profile,
+        "seed": args.seed,
+        "examples": search.examples,
+        "attributes": len(search.settings),
+        "interrupted": interrupted,
+        "found": None,
+    }
+    if search.found is None:
+        said = "interrupted after" if interrupted else "nothing found in"
+        report(args, facts, f"{args.op}: {said} {tried}")
+        return INTERRUPTED if interrupted else 0
+    place = write_case(search.found.case, Path(args.out) / args.op)
+    place = Path(args.out) / args.op / place.name
+    following, why = _next(args, place), explanation(search)
+    found = {"fault": search.found.fault, "message": search.found.message, "explanation": why}
+    found |= {"case": str(place), "next": following}
+    text = f"{told(search, why)}\n\nkept    {place}\nnext    {following}"
+    report(args, facts | {"found": found}, text)
+    return INTERRUPTED if interrupted else 1
+
+
+def _next(args: argparse.Namespace, place: Path) -> str:
+    """The command that shows the same again."""
+    where = shlex.quote(str(place))
+    if args.backend:
+        return f"ivit-ref compare {where} {shlex.quote(args.backend)}"
+    return f"ivit-ref golden feed {where} | {args.pipe} | ivit-ref golden check {where}"
