@@ -140,7 +140,9 @@ def columns(rows: Sequence[Sequence[str]], left: int) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     last = len(widths) - 1
     return [
-        "  ".join(f"{v:<{w}}" if i < left or i == last else f"{v:>{w}}" for i, (v, w) in enumerate(zip(r, widths, strict=True)))
+        "  ".join(
+            f"{v:<{w}}" if i < left or i == last else f"{v:>{w}}" for i, (v, w) in enumerate(zip(r, widths, strict=True))
+        ).rstrip()
         for r in rows
     ]
 
