@@ -22,13 +22,10 @@ from ivit_ref.methods import Method, Role, method_named, roles_of
 from ivit_ref.profiles import PROFILES, Profile, fitted
 from ivit_ref.registry import REGISTRY
 from ivit_ref.tables import tflite_gelu_table
-from ivit_ref.verify import verify
+from ivit_ref.verify import MOVING, verify
 
 FLOATS = "floats"
 """The metadata of a graph that may compute in floats (V7)."""
-
-MOVING = ("Reshape", "Transpose", "Slice", "Take", "Roll")
-"""Operators that codes may go through on their way to ShiftMatMul: they move elements and change none."""
 
 
 def with_methods(graph: Graph, methods: Mapping[Role, str]) -> Graph:

@@ -15,6 +15,9 @@ from ivit_ref.integers import BOUNDS
 from ivit_ref.ir import Graph, Node, Quant, TensorType, Value
 from ivit_ref.profiles import PROFILES
 
+MOVING = ("Reshape", "Transpose", "Slice", "Take", "Roll")
+"""Operators that move the elements of one tensor and change none."""
+
 
 def verify(graph: Graph, *, clash: bool = False) -> None:
     """Check every rule; GraphError names the first one that is broken, and where.
@@ -24,6 +27,7 @@ def verify(graph: Graph, *, clash: bool = False) -> None:
     for value in graph.values.values():
         check_quant(value)
     check_float_edges(graph)
+    check_codes(graph)
     for node in graph.nodes:
         for rule in CLASHING_RULES if clash else NODE_RULES:
             rule(graph, node)
@@ -52,6 +56,20 @@ def check_float_edges(graph: Graph) -> None:
         for name in node.inputs:
             if graph.values[name].type.dtype == "float32" and (node.op != "Quantize" or graph.producer(name)):
                 raise GraphError(f"node {node.name!r} (V2): only Quantize may read a float, but found {node.op} of {name!r}")
+
+
+def check_codes(graph: Graph) -> None:
+    """(V8) the logarithmic codes of LogIntSoftmax only move, until ShiftMatMul of the same bits reads them."""
+    codes: dict[str, object] = {}
+    for node in graph.nodes:
+        read = {name: codes[name] for name in node.inputs if name in codes}
+        if node.op == "LogIntSoftmax":
+            codes[node.output.name] = node.attributes["bits"]
+        elif node.op in MOVING and read:
+            codes[node.output.name] = read[node.inputs[0]]
+        elif read and not (node.op == "ShiftMatMul" and read == {node.inputs[0]: node.attributes["bits"]}):
+            must = "codes of LogIntSoftmax must be the first factor of a ShiftMatMul of the same bits"
+            raise GraphError(f"{_at(node)} (V8): {must}, but found {', '.join(f'{n} of {b} bits' for n, b in read.items())}")
 
 
 def check_type(graph: Graph, node: Node) -> None:

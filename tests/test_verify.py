@@ -734,3 +734,42 @@ def test_v7_holds_where_scales_may_clash() -> None:
 
 def test_v7_is_about_these_operators() -> None:
     assert {op for op, definition in REGISTRY.items() if definition.floats} == {"FloatSoftmax", "FloatGELU", "FloatLayerNorm"}
+
+
+# --- V8
+
+
+def with_codes(reader: str, *inputs: str, through: str = "", **attributes: Any) -> Graph:
+    """Codes of four bits, moved or not, and a node that reads them."""
+    b = GraphBuilder("codes")
+    x = b.input("x", "int8", (2, 4), Quant((0.0625,)))
+    v = b.input("v", "int8", (4, 2), Quant((0.5,)))
+    codes = b.node("LogIntSoftmax", x, name="codes", n=30, bits=4)
+    if through:
+        codes = b.node("Reshape", codes, name="moved", shape=(2, 4))
+    values = {"codes": codes, "v": v}
+    return b.finish([b.node(reader, *(values[name] for name in inputs), name="reader", **attributes)])
+
+
+def test_v8_codes_are_read_by_a_shift_mat_mul_of_the_same_bits() -> None:
+    verify(with_codes("ShiftMatMul", "codes", "v", bits=4, alpha=1.0))
+    verify(with_codes("ShiftMatMul", "codes", "v", through="Reshape", bits=4, alpha=1.0))
+
+
+@pytest.mark.parametrize("through", ["", "Reshape"])
+@pytest.mark.parametrize(
+    ("reader", "inputs", "attributes"),
+    [
+        ("ShiftMatMul", ("codes", "v"), {"bits": 3, "alpha": 1.0}),
+        ("MatMul", ("codes", "v"), {"alpha": 1.0}),
+        ("MatMul", ("v", "codes"), {"alpha": 1.0}),
+        ("ReduceSum", ("codes",), {"axes": (1,)}),
+        ("Mul", ("codes", "codes"), {}),
+    ],
+)
+def test_v8_anything_else_takes_a_logarithm_for_a_number(
+    reader: str, inputs: tuple[str, ...], attributes: dict[str, Any], through: str
+) -> None:
+    name = "moved" if through else "codes"
+    with pytest.raises(GraphError, match=rf"^node 'reader' \({reader}\) \(V8\): .* but found {name} of 4 bits$"):
+        with_codes(reader, *inputs, through=through, **attributes)
