@@ -33,10 +33,11 @@ def format_node(node: Node) -> str:
 
 def format_attributes(attributes: Mapping[str, Attribute]) -> str:
     """``key=value``, with each multiplier and shift as one dyadic number ``m/2^s``."""
-    shifts = {DYADICS[key]: key for key in attributes if key in DYADICS}
+    dyadics = {key for key, shift in DYADICS.items() if key in attributes and shift in attributes}
+    shifts = {DYADICS[key] for key in dyadics}
     parts = []
     for key, value in attributes.items():
-        if key in DYADICS:
+        if key in dyadics:
             numbers = zip(_numbers(value), _numbers(attributes[DYADICS[key]]), strict=True)
             shown = _some([f"{m}/2^{s}" for m, s in numbers])
             parts.append(f"{key.removesuffix('multiplier')}dyadic={shown}")
@@ -61,7 +62,7 @@ def _node_facts(node: Node) -> dict[str, Any]:
     facts: dict[str, Any] = {"name": node.name, "op": node.op, "inputs": list(node.inputs), "output": _facts(node.output)}
     facts["attributes"] = {k: list(v) if isinstance(v, tuple) else v for k, v in node.attributes.items()}
     for key, shift in DYADICS.items():
-        if key in node.attributes:
+        if key in node.attributes and shift in node.attributes:
             numbers = zip(_numbers(node.attributes[key]), _numbers(node.attributes[shift]), strict=True)
             facts[f"{key.removesuffix('multiplier')}real"] = [float(to_fraction(m, s)) for m, s in numbers]
     return facts
@@ -78,7 +79,7 @@ def _value(value: Value) -> str:
 
 
 def _numbers(value: Attribute) -> tuple[int, ...]:
-    return tuple(int(v) for v in value) if isinstance(value, tuple) else ()
+    return tuple(int(v) for v in value) if isinstance(value, tuple) else (int(value),)
 
 
 def _plain(value: object) -> str:

@@ -40,11 +40,9 @@ def dyadics(node: Node) -> dict[str, list[Fraction]]:
     """The same from the attributes, all of them."""
     result = {}
     for key, names in DYADICS.items():
-        if names[0] in node.attributes:
-            multipliers, shifts = (node.attributes[name] for name in names)
-            assert isinstance(multipliers, tuple)
-            assert isinstance(shifts, tuple)
-            result[key] = [Fraction(int(m), 2 ** int(s)) for m, s in zip(multipliers, shifts, strict=True)]
+        if all(name in node.attributes for name in names):
+            multipliers, shifts = (np.atleast_1d(np.array(node.attributes[name])).tolist() for name in names)
+            result[key] = [Fraction(m, 2**s) for m, s in zip(multipliers, shifts, strict=True)]
     return result
 
 
@@ -161,3 +159,27 @@ def test_the_name_of_a_node_is_shown_where_it_is_not_that_of_its_output() -> Non
     first, second = small().nodes
     assert " name=" not in format_node(first)
     assert " name=add " in format_node(second)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "shown"),
+    [
+        ({"multiplier": 3, "shift": 4}, "dyadic=3/2^4"),
+        ({"left_shift": 23, "multiplier": 5}, "left_shift=23 multiplier=5"),
+        ({"shift": 2}, "shift=2"),
+    ],
+)
+def test_a_multiplier_is_half_of_a_dyadic_number_only_beside_its_shift(attributes: dict[str, Any], shown: str) -> None:
+    assert format_attributes(attributes) == shown
+
+
+@pytest.mark.parametrize("name", ["ibert", "tflite", "ita", "lis", "float"])
+def test_every_softmax_can_be_shown(name: str) -> None:
+    b = GraphBuilder("softmax", profile="qat")
+    x = b.input("x", "int8", (2, 4), Quant((0.0625,)))
+    v = b.input("v", "int8", (4, 2), Quant((0.5,)))
+    p = b.node("Shiftmax", x, name="p")
+    graph = b.finish([b.node("MatMul", p, v, name="y", alpha=1.0)]).with_methods(softmax=name)
+    json.dumps(graph_facts(graph))
+    for node in graph.nodes:
+        assert format_node(node) in format_graph(graph)

@@ -69,6 +69,8 @@ def _of_attribute(site: Site, name: str, hint: Any) -> Iterator[Setting]:
         yield from (Setting(name, f"out_bits {v}", {name: v, **_room(site, v)}) for v in range(2, 32) if v != value)
     elif name in NUMBERS and site.op != "Slice":
         yield from (Setting(name, f"{name} {told(v)}", {name: v}) for v in NUMBERS[name] if v != value)
+    elif name in CONSTANTS and hint is int:
+        yield from (_off_by(name, int(str(value)), delta) for delta in (-2, -1, 1, 2))
     elif name == "zero_point" and site.op != "Quantize":
         yield from (Setting(name, f"zero point {v}", {name: v}) for v in {0, -int(str(value)), int(str(value)) ^ 128} - {value})
 
@@ -82,6 +84,14 @@ NUMBERS: Mapping[str, tuple[int, ...]] = {
     "steps": tuple(range(65)),
 }
 """Integer attributes, and what else they are tried at."""
+
+
+CONSTANTS = ("x0", "b", "c", "one", "multiplier", "shift", "left_shift", "diff_min", "bits", "block")
+"""Integers of the other methods, which are tried near what they are."""
+
+
+def _off_by(name: str, value: int, delta: int) -> Setting:
+    return Setting(name, f"{name} {'larger' if delta > 0 else 'smaller'} by {abs(delta)}", {name: value + delta})
 
 
 def _room(site: Site, bits: int) -> dict[str, Attribute]:
@@ -114,7 +124,7 @@ def _units(site: Site) -> Iterator[Setting]:
         found.add(value)
     for delta in (-2, -1, 1, 2):
         if i0 + delta not in found:
-            yield Setting("i0", f"i0 {'larger' if delta > 0 else 'smaller'} by {abs(delta)}", {"i0": i0 + delta})
+            yield _off_by("i0", i0, delta)
 
 
 def _unit(scale: Any, power: int, rule: Any, folded: bool) -> int | None:
