@@ -35,7 +35,7 @@ MOVING = ("Reshape", "Transpose", "Slice", "Take", "Roll")
 """Operators that codes may go through on their way to ShiftMatMul: they move elements and change none."""
 
 LOGITS, CODED = ".logits", ".tflite"
-"""What follows the name of a softmax in that of the Requantize before it; and in its own, where a Center behind it has the name."""
+"""Added to the name of a softmax: the Requantize before it has that name, and itself where the Center behind has its own."""
 
 
 def with_methods(graph: Graph, methods: Mapping[Role, str]) -> Graph:
@@ -62,7 +62,12 @@ def _bare(graph: Graph) -> Graph:
             del nodes[node.name]
             node = nodes[center.name] = replace(node, name=center.name, outputs=center.outputs)
         before = nodes.get(node.name + LOGITS)
-        if before and before.op == "Requantize" and node.inputs == (before.output.name,) and readers[before.output.name] == 1:
+        if (
+            before
+            and "requantize" in roles_of(before.op)
+            and node.inputs == (before.output.name,)
+            and readers[before.output.name] == 1
+        ):
             del nodes[before.name]
             nodes[node.name] = replace(node, inputs=before.inputs)
     return replace(graph, nodes=tuple(nodes.values()))
@@ -113,7 +118,8 @@ class _Exchange:
         if wanted is not None:
             name = node.name + LOGITS
             before = replace(node, name=name, outputs=(Value(name, node.output.type, wanted),))
-            self._add(before, "Requantize", {"dtype": "int8", "rounding": "half_even"}, None)
+            rounding = self.chosen.get("requantize", method_named("requantize", "hawq"))
+            self._add(before, rounding.op, {"dtype": "int8", **self._fixed(node, rounding)}, self._profile(rounding))
             node = replace(node, inputs=(name,))
         if method.op != "TFLiteSoftmax":
             self._add(_without_scale(node), method.op, fixed, self._profile(method))
@@ -182,6 +188,8 @@ class _Exchange:
             self._add(node if first is None else _without_scale(node), node.op, node.attributes, None)
             if first is not None:
                 self._are_codes(node, first)
+            elif node.op == "LogIntSoftmax":
+                self.codes[node.output.name] = int(str(node.attributes["bits"]))
 
     def _add(self, node: Node, op: str, attributes: Mapping[str, Attribute], profile: Profile | None) -> Value:
         inputs = [self.values[self._name(name)] for name in node.inputs]

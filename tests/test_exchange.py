@@ -87,6 +87,13 @@ def test_only_the_last_choice_counts(first: str, second: str) -> None:
     assert attention().with_methods(softmax=first).with_methods(softmax=second) == attention().with_methods(softmax=second)
 
 
+@pytest.mark.parametrize("softmax", ["lis", "ita", "tflite"])
+@pytest.mark.parametrize("other", [{"gelu": "ibert"}, {"layernorm": "l1"}, {"requantize": "gemmlowp"}])
+def test_one_role_after_the_other_is_both_at_once(vit: Graph, softmax: str, other: dict[str, str]) -> None:
+    """Codes stay codes, and what is put before ITA's softmax is a requantization like the others."""
+    assert vit.with_methods(softmax=softmax).with_methods(**other).nodes == vit.with_methods(softmax=softmax, **other).nodes
+
+
 def test_logits_that_something_else_reads_stay() -> None:
     b = GraphBuilder("shared", profile="qat")
     x = b.input("x", "int8", (3, 5), Quant((0.0625,)))

@@ -102,7 +102,7 @@ def real(x: npt.NDArray[np.int8], scale: float) -> npt.NDArray[np.float64]:
 
 @pytest.mark.parametrize(("dtype", "bound"), [("int8", 0.501), ("int16", 25.0)])
 @pytest.mark.parametrize("scale", [2.0**-11, 0.01, 0.05, 0.25, 1.0, 4.0])
-def test_tflite_softmax_is_near_the_real_softmax(scale: float, dtype: str, bound: float) -> None:
+def test_tflite_softmax_p3_is_near_the_real_softmax(scale: float, dtype: str, bound: float) -> None:
     levels = 2.0 ** (8 if dtype == "int8" else 16)
     rng = np.random.default_rng(0)
     for length in (1, 2, 17, 197, 400):
@@ -115,7 +115,7 @@ def test_tflite_softmax_is_near_the_real_softmax(scale: float, dtype: str, bound
 
 @settings(deadline=None)
 @given(CALLS["TFLiteSoftmax"], st.data())
-def test_tflite_softmax_keeps_order_and_places(call: Call, data: st.DataObject) -> None:
+def test_tflite_softmax_p1_p2_keeps_order_and_places(call: Call, data: st.DataObject) -> None:
     (x,), attributes = call
     y = tflite_softmax(x, **attributes)
     order = np.argsort(x, axis=-1, kind="stable")
@@ -128,12 +128,12 @@ def test_tflite_softmax_keeps_order_and_places(call: Call, data: st.DataObject) 
 
 
 @pytest.mark.parametrize(("length", "total"), [(1, 255), (2, 256), (171, 171), (197, 197), (511, 511)])
-def test_tflite_softmax_of_equal_logits_adds_up_to(length: int, total: int) -> None:
+def test_tflite_softmax_p3_of_equal_logits_adds_up_to(length: int, total: int) -> None:
     y = tflite_softmax(np.full(length, -3, np.int8), **at(0.05))
     assert int((y.astype(np.int64) + 128).sum()) == total
 
 
-def test_tflite_softmax_keeps_the_maximum_at_the_largest_sum() -> None:
+def test_tflite_softmax_p2_keeps_the_maximum_at_the_largest_sum() -> None:
     """511 equal logits and a tail that brings the sum next to 2**28: 256 / 511.9 is still rounded up to 1."""
     row = [0] * 511 + [-45] * 9
     y = softmax(*row, **at(0.05))
@@ -156,8 +156,9 @@ def test_tflite_softmax_follows_from_the_scale_and_has_a_zero_point() -> None:
 
 def test_tflite_softmax_needs_one_scale() -> None:
     types = [TensorType("int8", (1, 2))]
-    with pytest.raises(ConstraintError, match=r"^TFLiteSoftmax \(scales\): x must have one scale"):
-        scales.follow_from_scales("TFLiteSoftmax", {}, [Quant((0.25, 0.5), axis=1)], types, None)
+    for quant in (Quant((0.25, 0.5), axis=1), Quant((-0.25,))):
+        with pytest.raises(ConstraintError, match=r"^TFLiteSoftmax \(scales\): x must have one positive scale, but found"):
+            scales.follow_from_scales("TFLiteSoftmax", {}, [quant], types, None)
 
 
 @pytest.mark.parametrize("scale", [2.0**-26, 0.0, -0.25, float("inf"), float("nan")])

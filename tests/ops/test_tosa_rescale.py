@@ -57,7 +57,7 @@ def test_tosa_rescale_rounds_half_up_once_or_twice() -> None:
 
 
 @given(st.booleans(), st.integers(0, 2**31 - 1), st.integers(32, 62), integers(-(2**31), 2**31 - 2))
-def test_tosa_rescale_is_monotone_and_within_its_bound(double_round: bool, multiplier: int, shift: int, x: int) -> None:
+def test_tosa_rescale_p1_p3_is_monotone_and_within_its_bound(double_round: bool, multiplier: int, shift: int, x: int) -> None:
     first, second = scaled(x, x + 1, double_round=double_round, multiplier=(multiplier,), shift=(shift,))
     assert first <= second
     bound = Fraction(1, 2) + (Fraction(2) ** (30 - shift) if double_round else 0)
@@ -65,7 +65,7 @@ def test_tosa_rescale_is_monotone_and_within_its_bound(double_round: bool, multi
 
 
 @given(st.integers(0, 2**31 - 1), st.integers(32, 62), integers(-(2**31), 2**31 - 1))
-def test_tosa_rescale_with_one_rounding_is_requantize_half_up(multiplier: int, shift: int, x: int) -> None:
+def test_tosa_rescale_p2_with_one_rounding_is_requantize_half_up(multiplier: int, shift: int, x: int) -> None:
     number = {**QUARTER, "multiplier": (multiplier,), "shift": (shift,)}
     array = np.array([x], np.int32)
     np.testing.assert_array_equal(
