@@ -13,9 +13,8 @@ from ivit_ref.errors import ConstraintError, IntegerOverflow
 from ivit_ref.events import Context, Event
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import gemmlowp_requantize, requantize, tosa_rescale
-from ivit_ref.oracle.gemmlowp_requantize import gemmlowp_requantize as oracle
-from ivit_ref.oracle.widths import Overflow
 from ivit_ref.testing.calls_runtimes import CALLS, Call, integers
+from tests.agreement import assert_agrees
 
 QUARTER: dict[str, Any] = {"multiplier": (2**30,), "shift": (32,), "axis": 0, "zero_point": 0, "dtype": "int32"}
 COLUMN = [1, -1, 2, -2, 3, -3, 5, -5, 7, -7, 1000, -1000, 2**31 - 1, -(2**31)]
@@ -27,21 +26,10 @@ def scaled(*values: int, multiplier: int, shift: int) -> list[int]:
     return result
 
 
-@pytest.mark.parametrize("overflow", ["raise", "wrap"])
 @settings(deadline=None, max_examples=4 * settings().max_examples)
 @given(CALLS["GemmlowpRequantize"])
-def test_gemmlowp_requantize_equals_the_oracle(overflow: Any, call: Call) -> None:
-    (x,), attributes = call
-    events: list[Event] = []
-    ctx = Context(overflow, emit=events.append)
-    try:
-        expected = np.array(oracle(x.tolist(), **attributes, overflow=overflow), attributes["dtype"])
-    except Overflow:
-        with pytest.raises(IntegerOverflow, match=r"^GemmlowpRequantize: x \* 2\*\*left: "):
-            gemmlowp_requantize(x, **attributes, ctx=ctx)
-        return
-    np.testing.assert_array_equal(gemmlowp_requantize(x, **attributes, ctx=ctx), expected, strict=True)
-    assert {event.kind for event in events} <= {"saturated", "wrapped"}
+def test_gemmlowp_requantize_agrees_with_its_twin(call: Call) -> None:
+    assert_agrees("GemmlowpRequantize", call)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from ivit_ref.errors import ConstraintError, ScaleError
 from ivit_ref.events import Context, Event
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import tflite_softmax
-from ivit_ref.oracle.tflite_softmax import tflite_softmax as oracle
 from ivit_ref.registry import REGISTRY
 from ivit_ref.testing.calls_runtimes import CALLS, Call
+from tests.agreement import assert_agrees
 
 LOGITS = [127, 100, 64, 32, 0, -32, -64, -128]
 
@@ -32,20 +32,15 @@ def softmax(*row: int, **attributes: Any) -> list[int]:
 
 @settings(deadline=None, max_examples=2 * settings().max_examples)
 @given(CALLS["TFLiteSoftmax"])
-def test_tflite_softmax_equals_the_oracle(call: Call) -> None:
-    (x,), attributes = call
-    rows = x.reshape(-1, x.shape[-1]).tolist()
-    expected = np.array([oracle(row, **attributes) for row in rows], attributes["dtype"]).reshape(x.shape)
-    np.testing.assert_array_equal(tflite_softmax(x, **attributes), expected, strict=True)
-    np.testing.assert_array_equal(tflite_softmax(x, **attributes, ctx=Context("wrap")), expected, strict=True)
+def test_tflite_softmax_agrees_with_its_twin(call: Call) -> None:
+    assert_agrees("TFLiteSoftmax", call)
 
 
 @pytest.mark.parametrize("scale", [0.05, 0.25])
 @pytest.mark.parametrize("dtype", ["int8", "int16"])
-def test_tflite_softmax_equals_the_oracle_on_every_difference(scale: float, dtype: str) -> None:
+def test_tflite_softmax_agrees_with_its_twin_on_every_difference(scale: float, dtype: str) -> None:
     pairs = np.stack([np.full(256, 127), np.arange(-128, 128)], axis=-1).astype(np.int8)
-    expected = [oracle(row, **at(scale, dtype)) for row in pairs.tolist()]
-    assert tflite_softmax(pairs, **at(scale, dtype)).tolist() == expected
+    assert_agrees("TFLiteSoftmax", ((pairs,), at(scale, dtype)))
 
 
 @pytest.mark.parametrize(
