@@ -4,7 +4,7 @@
 >>> ivit_ref.run(graph, {"image": images})["logits_int"]
 """
 
-from ivit_ref import ops, profiles
+from ivit_ref import methods, ops, profiles
 from ivit_ref.build import GraphBuilder
 from ivit_ref.errors import IvitError
 from ivit_ref.events import Event, EventLog, Listener
@@ -32,6 +32,7 @@ __all__ = [
     "Value",
     "__version__",
     "load",
+    "methods",
     "ops",
     "profiles",
     "run",

@@ -6,10 +6,14 @@ The nodes around an exchanged one are made anew, so that scales and the dyadic n
 - one whose result has a zero point (TFLite's softmax) gets a Center behind it;
 - the codes of FQ-ViT's softmax are read by ShiftMatMul, which takes the place of MatMul;
 - a table (TFLite's GELU) takes the place of the GELU and of the requantization behind it.
+
+What was put around a softmax goes when it is exchanged again, so only the last choice counts; but a table cannot be taken
+back, and a float softmax has the bits of the one that it replaces.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import NoReturn
@@ -27,6 +31,9 @@ from ivit_ref.verify import MOVING, verify
 FLOATS = "floats"
 """The metadata of a graph that may compute in floats (V7)."""
 
+LOGITS, CODED = ".logits", ".tflite"
+"""Added to the name of a softmax: the Requantize before it has that name, and itself where the Center behind has its own."""
+
 
 def with_methods(graph: Graph, methods: Mapping[Role, str]) -> Graph:
     """The graph with every operator of the roles given exchanged for that of the method named; the metadata says so.
@@ -37,7 +44,30 @@ def with_methods(graph: Graph, methods: Mapping[Role, str]) -> Graph:
     for role in chosen:
         if not any(role in roles_of(node.op) for node in graph.nodes):
             raise GraphError(f"with_methods: the graph must have a node of the role, but found no {role}")
-    return _Exchange(graph, chosen).result()
+    return _Exchange(_bare(graph) if "softmax" in chosen else graph, chosen).result()
+
+
+def _bare(graph: Graph) -> Graph:
+    """The graph without what an earlier exchange put around its softmaxes."""
+    readers = Counter(name for node in graph.nodes for name in node.inputs) + Counter(graph.outputs)
+    nodes = {node.name: node for node in graph.nodes}
+    for node in graph.nodes:
+        if "softmax" not in roles_of(node.op):
+            continue
+        center = nodes.get(node.name.removesuffix(CODED))
+        if center and center.op == "Center" and center.inputs == (node.output.name,) and readers[node.output.name] == 1:
+            del nodes[node.name]
+            node = nodes[center.name] = replace(node, name=center.name, outputs=center.outputs)
+        before = nodes.get(node.name + LOGITS)
+        if (
+            before
+            and "requantize" in roles_of(before.op)
+            and node.inputs == (before.output.name,)
+            and readers[before.output.name] == 1
+        ):
+            del nodes[before.name]
+            nodes[node.name] = replace(node, inputs=before.inputs)
+    return replace(graph, nodes=tuple(nodes.values()))
 
 
 class _Exchange:
@@ -83,16 +113,17 @@ class _Exchange:
         fixed = self._fixed(node, method)
         wanted = Quant((method.step,)) if method.step is not None else self._eight_bits(node, method)
         if wanted is not None:
-            name = f"{node.name}.logits"
+            name = node.name + LOGITS
             before = replace(node, name=name, outputs=(Value(name, node.output.type, wanted),))
-            self._add(before, "Requantize", {"dtype": "int8", "rounding": "half_even"}, None)
+            rounding = self.chosen.get("requantize", method_named("requantize", "hawq"))
+            self._add(before, rounding.op, {"dtype": "int8", **self._fixed(node, rounding)}, self._profile(rounding))
             node = replace(node, inputs=(name,))
         if method.op != "TFLiteSoftmax":
             self._add(_without_scale(node), method.op, fixed, self._profile(method))
             if method.op == "LogIntSoftmax":
                 self._are_codes(node, int(str(fixed["bits"])))
             return
-        with_zero_point = replace(node.output, name=f"{node.name}.tflite")
+        with_zero_point = replace(node.output, name=node.name + CODED)
         self._add(replace(node, name=with_zero_point.name, outputs=(with_zero_point,)), method.op, fixed, None)
         self._add(replace(node, inputs=(with_zero_point.name,)), "Center", {"dtype": "int16"}, None)
 
@@ -154,6 +185,8 @@ class _Exchange:
             self._add(node if first is None else _without_scale(node), node.op, node.attributes, None)
             if first is not None:
                 self._are_codes(node, first)
+            elif node.op == "LogIntSoftmax":
+                self.codes[node.output.name] = int(str(node.attributes["bits"]))
 
     def _add(self, node: Node, op: str, attributes: Mapping[str, Attribute], profile: Profile | None) -> Value:
         inputs = [self.values[self._name(name)] for name in node.inputs]
@@ -166,8 +199,10 @@ class _Exchange:
         return self.renamed.get(name, name)
 
     def _fixed(self, node: Node, method: Method) -> dict[str, Attribute]:
-        kept = {key: node.attributes[key] for key in method.kept if key in node.attributes}
-        return method.fixed(self.values[node.inputs[0]].type) | kept
+        fixed = method.fixed(self.values[node.inputs[0]].type)
+        if not set(method.kept) <= set(node.attributes):
+            return fixed
+        return fixed | {key: node.attributes[key] for key in method.kept}
 
     def _profile(self, method: Method) -> Profile | None:
         """The graph's own profile, for a method whose constants a profile chooses."""

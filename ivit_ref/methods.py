@@ -14,7 +14,7 @@ from typing import Literal, get_args
 from ivit_ref import dyadic
 from ivit_ref.errors import GraphError, InputError
 from ivit_ref.integers import BOUNDS
-from ivit_ref.ir import Attribute, Quant, TensorType
+from ivit_ref.ir import Array, Attribute, Node, Quant, TensorType
 from ivit_ref.profiles import Profile, profile_named
 from ivit_ref.registry import lookup
 from ivit_ref.scales import follow_from_profile
@@ -34,7 +34,7 @@ class Method:
     fixed: Callable[[TensorType], Attributes] = field(default=lambda x: {})
     """Attributes, for an input of the type given."""
     kept: tuple[str, ...] = ()
-    """Attributes that it takes over from the operator whose place it takes, where that has them."""
+    """Attributes that it takes over from the operator whose place it takes, where that has all of them."""
     step: float | None = None
     """What a step of its input must be worth; None: anything."""
     profiled: bool = False
@@ -119,8 +119,36 @@ def method_named(role: Role, name: str) -> Method:
     raise InputError(f"{role}: the method must be one of {', '.join(methods(role))}, but found {name!r}")
 
 
+def recognised(role: Role, node: Node, x: TensorType) -> str:
+    """The name of the method that a node of the role is, for an input of this type; "other" where it fixes something else."""
+    for method in METHODS[role]:
+        fixed = {key: value for key, value in method.fixed(x).items() if key not in method.kept}
+        if method.op == node.op and fixed.items() <= node.attributes.items():
+            return method.name
+    return "other"
+
+
 def attributes(method: Method, quant: Quant | None, x: TensorType, profile: str | Profile, **chosen: Attribute) -> Attributes:
     """All attributes of a method's operator for an input of this type and scale; ``chosen`` replaces what is free."""
     free = follow_from_profile(method.op, profile_named(profile), chosen, [quant]) | method.fixed(x) | chosen
     rule = lookup(method.op).follows
     return free | (rule([quant], [x], free) if rule else {})
+
+
+def attributes_for(
+    role: Role, name: str, x: Array, *, scale: float | None = None, profile: str | Profile = "qat", **chosen: Attribute
+) -> Attributes:
+    """All attributes of the method of that name, to call its operator with on ``x``, a step of which is worth ``scale``.
+
+    ``profile`` has a say only in I-ViT's own methods. ``chosen`` replaces what is free. InputError: something does not follow,
+    as what a requantization goes to, or a constant where no scale is given; or the method is for one scale, and not for this.
+    """
+    method = method_named(role, name)
+    quant = None if scale is None else Quant((dyadic.float32(scale),))
+    if quant and method.step not in (None, quant.scale[0]):
+        raise InputError(f"{role} {name}: a step of x must be worth {method.step!r}, but found {scale}")
+    found = attributes(method, quant, TensorType(str(x.dtype), x.shape), profile, **chosen)
+    missing = [key for key in lookup(method.op).attributes if key not in found]
+    if missing:
+        raise InputError(f"{role} {name}: a scale or a choice must give every attribute, but found no {', '.join(missing)}")
+    return found

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -112,6 +114,7 @@ class Body:
         return self.emit("Constant", value=numpy_helper.from_array(np.asarray(value, np.float64)))
 
     def to_float64(self, x: Sym) -> Sym:
+        """``x`` as float64."""
         return self.emit("Cast", x, to=TensorProto.DOUBLE)
 
     def attribute(self, name: str) -> Sym:
@@ -192,7 +195,7 @@ class Body:
         twice = remainder * 2
         above, tie = twice > d, twice.equals(d)
         nearest = ("half_up", "half_away", "half_even")
-        up = self._any([self.chosen(rounding, rule) & above for rule in nearest])
+        up = reduce(or_, [self.chosen(rounding, rule) & above for rule in nearest])
         up = up | (self.chosen(rounding, "half_up") & tie)
         up = up | (self.chosen(rounding, "half_away") & tie & (x > 0))
         up = up | (self.chosen(rounding, "half_even") & tie & self.emit("Mod", q, 2).equals(1))
@@ -281,12 +284,6 @@ class Body:
                 helper.make_tensor_value_info(after.name, TensorProto.INT64, None),
             ],
         )
-
-    def _any(self, conditions: list[Sym]) -> Sym:
-        result = conditions[0]
-        for condition in conditions[1:]:
-            result = result | condition
-        return result
 
     def _reference(self, key: str, name: str) -> AttributeProto:
         reference = AttributeProto()

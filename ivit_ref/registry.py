@@ -163,6 +163,11 @@ def require_integer(rule: str, name: str, type_: TensorType) -> None:
     require(type_.dtype != "float32", rule, f"{name} must hold integers", type_)
 
 
+def require_one_scale(rule: str, x: Quant) -> None:
+    """The constraint on the scale of an input that constants follow from."""
+    require(x.axis is None and x.scale[0] > 0, rule, "x must have one positive scale", x)
+
+
 def _array(name: str, x: object) -> Array:
     array = np.asanyarray(x)
     if isinstance(array, np.ma.MaskedArray):

@@ -1,8 +1,8 @@
-"""A graph as text that a person can read and diff: one line a node, with types, scales and dyadic numbers."""
+"""Text that a person can read and diff: a graph, one line a node, with types, scales and dyadic numbers; and tables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ivit_ref.dyadic import to_fraction
@@ -44,6 +44,16 @@ def format_attributes(attributes: Mapping[str, Attribute]) -> str:
         elif key not in shifts:
             parts.append(f"{key}={_some([_plain(v) for v in value]) if isinstance(value, tuple) else _plain(value)}")
     return " ".join(parts)
+
+
+def columns(rows: Sequence[Sequence[str]], left: Sequence[int]) -> Iterator[str]:
+    """Lines of cells as wide as their columns; numbers flush right, but the columns ``left`` (-1 is the last) flush left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = [">"] * len(widths)
+    for place in left:
+        sides[place] = "<"
+    for row in rows:
+        yield "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)).rstrip()
 
 
 def graph_facts(graph: Graph) -> dict[str, Any]:

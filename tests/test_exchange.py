@@ -69,16 +69,37 @@ def test_swin_too(swin: Graph, role: str, name: str) -> None:
     assert np.count_nonzero(logits.argmax(axis=1) == labels) >= 28
 
 
-@pytest.mark.parametrize(
-    ("role", "name"),
-    [(r, n) for r, n in EVERY if n not in ("tflite", "ita", "ita-octaves")],
-)
+@pytest.mark.parametrize(("role", "name"), [(r, n) for r, n in EVERY if (r, n) != ("gelu", "tflite")])
 def test_back_again_is_the_graph_that_it_was(vit: Graph, role: str, name: str) -> None:
     own = methods(role)[0]  # type: ignore[arg-type]
     there = vit.with_methods(**{role: name})
     back = there.with_methods(**{role: own})
     assert back.nodes == vit.nodes
     assert back.constants == vit.constants
+
+
+TWICE = [(a, b) for a in methods("softmax") for b in methods("softmax") if (a, b) != ("ibert", "float")]
+"""A float softmax has the bits of what it replaces: of I-BERT's 8, not 16."""
+
+
+@pytest.mark.parametrize(("first", "second"), TWICE)
+def test_only_the_last_choice_counts(first: str, second: str) -> None:
+    assert attention().with_methods(softmax=first).with_methods(softmax=second) == attention().with_methods(softmax=second)
+
+
+@pytest.mark.parametrize("softmax", ["lis", "ita", "tflite"])
+@pytest.mark.parametrize("other", [{"gelu": "ibert"}, {"layernorm": "l1"}, {"requantize": "gemmlowp"}])
+def test_one_role_after_the_other_is_both_at_once(vit: Graph, softmax: str, other: dict[str, str]) -> None:
+    """Codes stay codes, and what is put before ITA's softmax is a requantization like the others."""
+    assert vit.with_methods(softmax=softmax).with_methods(**other).nodes == vit.with_methods(softmax=softmax, **other).nodes
+
+
+def test_logits_that_something_else_reads_stay() -> None:
+    b = GraphBuilder("shared", profile="qat")
+    x = b.input("x", "int8", (3, 5), Quant((0.0625,)))
+    logits = b.node("Requantize", x, name="p.logits", dtype="int8", quant=Quant((0.125,)))
+    graph = b.finish([b.node("Shiftmax", logits, name="p"), b.node("Center", logits, name="c", dtype="int16")])
+    assert ops(graph.with_methods(softmax="ibert")) == ["Requantize", "IBertSoftmax", "Center"]
 
 
 # --- What is put around a node

@@ -135,18 +135,6 @@ def table(rows: list[tuple[str, str]]) -> str:
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
-def columns(rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """Lines of cells under their heads: the first ``left`` columns and the last flush left, numbers between them right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    last = len(widths) - 1
-    return [
-        "  ".join(
-            f"{v:<{w}}" if i < left or i == last else f"{v:>{w}}" for i, (v, w) in enumerate(zip(r, widths, strict=True))
-        ).rstrip()
-        for r in rows
-    ]
-
-
 def event_totals(events: Sequence[dict[str, Any]]) -> str:
     """How many events of each kind, the most frequent first."""
     totals: Counter[str] = Counter()

@@ -15,9 +15,8 @@ from ivit_ref.study.text import sweep_text, text
 def register(commands: Commands) -> None:
     """Declare the command."""
     parser = commands.add_parser("error", help="measure how far an operator is from the real function", description=__doc__)
-    parser.add_argument(
-        "name", metavar="OPERATOR", help="Shiftmax, ShiftGELU, ILayerNorm, Requantize, ShiftExp, IntDiv, IntSqrt"
-    )
+    names = "Shiftmax, ShiftGELU, ILayerNorm, Requantize, ShiftExp, IntDiv, IntSqrt, or another method's, as IBertSoftmax"
+    parser.add_argument("name", metavar="OPERATOR", help=names)
     parser.add_argument("--scale", type=float, metavar="S", help="what a step of the input is worth; of Requantize, the ratio")
     parser.add_argument("--bits", type=int, default=8, metavar="8|16", help="the width of the input's codes (default: 8)")
     parser.add_argument(

@@ -7,11 +7,12 @@ from typing import Any, cast
 
 from ivit_ref.arrays import read_npz
 from ivit_ref.batches import count_and_batch, image_input
-from ivit_ref.cli.common import Commands, Progress, add_import, add_json, add_profile, columns, event_totals, load_graph, report
+from ivit_ref.cli.common import Commands, Progress, add_import, add_json, add_profile, event_totals, load_graph, report
 from ivit_ref.errors import InputError
 from ivit_ref.events import OVERFLOWS
 from ivit_ref.methods import Role
 from ivit_ref.study.ablation import VARIED, Ablation, Outcome, combinations, present
+from ivit_ref.text import columns
 
 
 def register(commands: Commands) -> None:
@@ -66,7 +67,7 @@ def _text(facts: dict[str, Any], outcomes: list[Outcome]) -> str:
     rows = [[*roles, *shown.values(), "logit error", "events"]]
     rows += [[*(o.methods[role] for role in roles), *_results(o, shown, facts["count"])] for o in outcomes]
     head = f"{facts['count']} images, {facts['graph']}, profile {facts['profile']}"
-    return "\n".join([head, "", *columns(rows, len(roles))])
+    return "\n".join([head, "", *columns(rows, (*range(len(roles)), -1))])
 
 
 def _results(outcome: Outcome, shown: dict[str, str], count: int) -> list[str]:

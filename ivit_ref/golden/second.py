@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from math import prod
@@ -50,21 +50,24 @@ def confirmation(graph: Graph) -> Confirmation:
 
 def twin(op: str, arrays: Sequence[Array], attributes: Mapping[str, Attribute], dtype: str) -> Array:
     """What the twin of an operator answers where values wrap, as an array of ``dtype``."""
-    function, wraps = _twin(op)
+    function, wraps = twin_of(op)
     keywords: dict[str, Any] = {**attributes, **({"overflow": "wrap"} if wraps else {})}
+    answers = [function(*each, **keywords) for each in arguments(op, arrays)]
+    return np.array(answers, dtype).reshape(arrays[0].shape) if op in ROW_BY_ROW else np.array(answers[0], dtype)
+
+
+def arguments(op: str, arrays: Sequence[Array]) -> Iterator[list[Any]]:
+    """What the twin of an operator is given: once, or for each row of the first array."""
     if op not in ROW_BY_ROW:
-        return np.array(function(*(a.tolist() for a in arrays), **keywords), dtype)
-    rows = _rows(arrays[0])
+        yield [a.tolist() for a in arrays]
+        return
     behind = [_rows(np.broadcast_to(a, arrays[0].shape)) if op == "IntDiv" else None for a in arrays[1:]]
-    answers = [
-        function(row, *(b[i] if b else a.tolist() for a, b in zip(arrays[1:], behind, strict=True)), **keywords)
-        for i, row in enumerate(rows)
-    ]
-    return np.array(answers, dtype).reshape(arrays[0].shape)
+    for i, row in enumerate(_rows(arrays[0])):
+        yield [row, *(b[i] if b else a.tolist() for a, b in zip(arrays[1:], behind, strict=True))]
 
 
 @cache
-def _twin(op: str) -> tuple[Callable[..., Any], bool]:
+def twin_of(op: str) -> tuple[Callable[..., Any], bool]:
     """The twin, and whether it has widths that wrap."""
     kernel = registry.lookup(op).kernel
     module = importlib.import_module(f"ivit_ref.oracle.{kernel.__module__.rpartition('.')[2]}")

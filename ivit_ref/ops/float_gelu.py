@@ -19,8 +19,9 @@ for u up to 6, and 1 beyond, where 1 - erf(u) is below 2**-55; it computes each 
 once.
 
 Properties
-    y lies between 0 and x * 2**(out_bits - 1). From x = 0 on it does not fall; below, it falls and then rises again, once.
-    y(x) - y(-x) is x * 2**(out_bits - 1) exactly: what the one loses in rounding, the other gains.
+    (P1) y lies between 0 and x * 2**(out_bits - 1)
+    (P2) from x = 0 on y does not fall; below, it falls and then rises again, once
+    (P3) y(x) - y(-x) is x * 2**(out_bits - 1) exactly: what the one loses in rounding, the other gains
 
 Sources
     NVIDIA/FasterTransformer, INT8 modes of BERT and ViT: kernels that dequantize, compute in floats and quantize;

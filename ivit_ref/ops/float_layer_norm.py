@@ -19,9 +19,9 @@ That changes no rounding unless the exact value lies as near as that to a tie. A
 2**31, so a row of more than 1,600 elements; and float64 is exact for such a root, which is at most 2**39.
 
 Properties
-    A number added to the whole row changes nothing, nor does a whole factor above 0 (but where float64 rounds otherwise: within
-    2**-21 of a tie); a row of the opposite sign has the opposite o.
-    o has the sign of x - mean, or is 0; of two elements the larger one has at least the same o.
+    (P1) a number added to the whole row changes nothing, nor does a whole factor above 0 (but where float64 rounds otherwise:
+         within 2**-21 of a tie); a row of the opposite sign has the opposite o
+    (P2) o has the sign of x - mean, or is 0; of two elements the larger one has at least the same o
 
 Sources
     NVIDIA/FasterTransformer, INT8 modes of BERT and ViT: kernels that dequantize, compute in floats and quantize;

@@ -15,10 +15,10 @@ value lies as near as that to a tie. By the theorem of Lindemann and Weierstrass
 numbers, each 1/2, where float64 is exact too, and y is 0.
 
 Properties
-    y is from 0 to 2**(out_bits - 1), and a row that has that number saturates a signed dtype of out_bits bits.
-    A number added to the whole row changes nothing. Of two elements the larger one has at least the same y.
-    Elements in another order give the results in that order (but where float64 rounds otherwise: within 2**-20 of a tie).
-    A row of C adds up to 2**(out_bits - 1) within C / 2, but for saturation.
+    (P1) y is from 0 to 2**(out_bits - 1), and a row that has that number saturates a signed dtype of out_bits bits
+    (P2) a number added to the whole row changes nothing; of two elements the larger one has at least the same y
+    (P3) elements in another order give the results in that order (but where float64 rounds otherwise: within 2**-20 of a tie)
+    (P4) a row of C adds up to 2**(out_bits - 1) within C / 2, but for saturation
 
 Sources
     NVIDIA/FasterTransformer, INT8 modes of BERT and ViT: kernels that dequantize, compute in floats and quantize;
@@ -43,7 +43,7 @@ from ivit_ref.integers import Ints, from_float, narrow, widen
 from ivit_ref.ir import Attribute, Quant, TensorType
 from ivit_ref.ops.int_div import QuotientType, check_result
 from ivit_ref.ops.shiftmax import check_row
-from ivit_ref.registry import op, require, require_dtype
+from ivit_ref.registry import op, require, require_dtype, require_one_scale
 
 if TYPE_CHECKING:
     from ivit_ref.onnx_body import Body, Sym
@@ -81,7 +81,7 @@ def scale_of(rule: str, x: Quant | None) -> dict[str, Attribute]:
     """The attribute ``scale``, for every operator that takes one scale of its input."""
     if x is None:
         return {}
-    require(x.axis is None and x.scale[0] > 0, rule, "x must have one positive scale", x)
+    require_one_scale(rule, x)
     return {"scale": x.scale[0]}
 
 

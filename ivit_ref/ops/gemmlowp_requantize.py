@@ -12,13 +12,13 @@ product whose overflow C++ leaves undefined; machines wrap. Where the shift woul
 and here the number is 1 / 2**62: either makes 0 of every int32.
 
 Properties
-    never decreasing in x for a positive multiplier, never increasing for a negative one
-    shift <= 31: rounded once, half up, so within 1/2 of the exact value
-    shift > 31: within 1/2 + 2**(30 - shift), so 3/4 at worst: 1/4 becomes 1 (x = 1, multiplier = 2**30, shift = 32). At
-    2**-k, from k = 2 on, 2**(k - 1) - 1 becomes 1: a tie of the first rounding makes it a tie of the second
-    a negative multiplier is defined by the routine, though TFLite makes none; the first rounding takes ties up for either sign,
-    so the result for -multiplier need not be the negated one: 1 by -1/4 gives 0
-    for a multiplier from 0 on it equals TosaRescale with double_round, wherever that is defined
+    (P1) never decreasing in x for a positive multiplier, never increasing for a negative one
+    (P2) shift <= 31: rounded once, half up, so within 1/2 of the exact value
+    (P3) shift > 31: within 1/2 + 2**(30 - shift), so 3/4 at worst: 1/4 becomes 1 (x = 1, multiplier = 2**30, shift = 32). At
+         2**-k, from k = 2 on, 2**(k - 1) - 1 becomes 1: a tie of the first rounding makes it a tie of the second
+    (P4) a negative multiplier is defined by the routine, though TFLite makes none; the first rounding takes ties up for either
+         sign, so the result for -multiplier need not be the negated one: 1 by -1/4 gives 0
+    (P5) for a multiplier from 0 on it equals TosaRescale with double_round, wherever that is defined
 
 Sources
     tensorflow/tflite-micro at 90b983c, tensorflow/lite/kernels/internal/common.cc, ``MultiplyByQuantizedMultiplier`` without

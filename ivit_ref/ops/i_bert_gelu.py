@@ -15,10 +15,10 @@ nothing of erf: at S = 0.05, one is -1 and y is -1 or 0, and the result is off b
 With a shift of 0 it is off by up to 0.021 (0.033, 0.017). The release has an S for each channel; here one serves all.
 
 Properties
-    out is 0 at 0; with a shift of 0, out(x) - out(-x) = 2*x*one, as GELU(x) - GELU(-x) = x; with another it may be x less
-    with a shift of 0, out is x*(one + c) from x = -b on, and x*(one - c) up to x = b: the tail of the negative numbers is 0
-    where one = c, as mostly, and a line where the two floors part: at S = 0.02947328612208366, where one = c + 1, -128 gives
-    -128 steps, which are worth 0.00024
+    (P1) out is 0 at 0; with a shift of 0, out(x) - out(-x) = 2*x*one, as GELU(x) - GELU(-x) = x; with another it may be x less
+    (P2) with a shift of 0, out is x*(one + c) from x = -b on, and x*(one - c) up to x = b: the tail of the negative numbers is
+         0 where one = c, as mostly, and a line where the two floors part: at S = 0.02947328612208366, where one = c + 1, -128
+         gives -128 steps, which are worth 0.00024
 
 Sources
     arXiv 2101.01321, i-erf and i-GELU; kssteven418/I-BERT fairseq/quantization/utils/quant_modules.py, ``IntGELU``
@@ -41,8 +41,7 @@ from ivit_ref import dyadic
 from ivit_ref.events import STRICT, Context
 from ivit_ref.integers import Ints, narrow, widen
 from ivit_ref.ir import Attribute, Quant, TensorType
-from ivit_ref.ops.i_bert_softmax import require_one_scale
-from ivit_ref.registry import op, require, require_dtype
+from ivit_ref.registry import op, require, require_dtype, require_one_scale
 
 if TYPE_CHECKING:
     from ivit_ref.onnx_body import Body, Sym

@@ -19,10 +19,10 @@ equal numbers is its bias. With a shift, v is 0 also where no y is negative and 
 which leaves int32 from y = 2 on.
 
 Properties
-    if nothing wraps, order is kept where biases are equal; a permuted row and bias always give a permuted result
-    with a shift of 0, if nothing wraps, o has the sign of y and |o| <= 2**30: no y is above the root of the sum of squares
-    an even number that all of a row have in common does not matter; an odd one turns the rounding of a mean between two
-    integers: (0, 1) has the mean 0, and (1, 2) has 2
+    (P1) if nothing wraps, order is kept where biases are equal; a permuted row and bias always give a permuted result
+    (P2) with a shift of 0, if nothing wraps, o has the sign of y and |o| <= 2**30: no y is above the root of the sum of squares
+    (P3) an even number that all of a row have in common does not matter; an odd one turns the rounding of a mean between two
+         integers: (0, 1) has the mean 0, and (1, 2) has 2
 
 Sources
     arXiv 2101.01321, i-sqrt and i-LayerNorm; kssteven418/I-BERT fairseq/quantization/utils/quant_modules.py, ``IntLayerNorm``

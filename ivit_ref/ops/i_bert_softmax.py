@@ -19,11 +19,13 @@ The release forms z * 2**(n - q), which is an integer because q is at most n, an
 released factor is made of scales, so its dyadic number has another error, and a few e that lie on a tie differ by one.
 
 Properties
-    y is from 0 to 2**out_bits; where multiplier and shift are those of 32767/c, one less, and a one-hot row is 255 at 8 bits
-    a row adds up to at most 2**out_bits, and to less where floors take away: two equal numbers are 127 each, 256 are 0 each
-    a number that all of a row have in common does not matter, and a permuted row gives a permuted result
-    order is kept, x_i <= x_j gives y_i <= y_j, where b >= -2*x0 - 3 and 2*((x0 + 1)*(x0 + 1 + b) + c) >= c. Every float32
-    scale from 0.0015134 to 1.67 has both. Not all below: at 0.000756658730097115, (0, -916, -917) is (127, 63, 64)
+    (P1) y is from 0 to 2**out_bits; where multiplier and shift are those of 32767/c it is at most 2**out_bits - 1, and a
+         one-hot row is 255 at 8 bits
+    (P2) a row adds up to at most 2**out_bits, and to less where floors take away: two equal numbers are 127 each, 256 are 0
+    (P3) a number that all of a row have in common does not matter, and a permuted row gives a permuted result
+    (P4) order is kept, x_i <= x_j gives y_i <= y_j, where b >= -2*x0 - 3 and 2*((x0 + 1)*(x0 + 1 + b) + c) >= c. Every
+         float32 scale from 0.0015134 to 1.67 has both. Not all below: at 0.000756658730097115, (0, -916, -917) is
+         (127, 63, 64)
 
 Sources
     arXiv 2101.01321, i-exp and i-softmax; kssteven418/I-BERT fairseq/quantization/utils/quant_modules.py, ``IntSoftmax`` and
@@ -50,7 +52,7 @@ from ivit_ref.integers import BOUNDS, Ints, Wide, narrow, shift_right, widen
 from ivit_ref.ir import Attribute, Quant, TensorType
 from ivit_ref.ops.int_div import QuotientType
 from ivit_ref.ops.shiftmax import check_row
-from ivit_ref.registry import op, require, require_dtype
+from ivit_ref.registry import op, require, require_dtype, require_one_scale
 
 if TYPE_CHECKING:
     from ivit_ref.onnx_body import Body, Sym
@@ -104,11 +106,6 @@ def exponential_unit(rule: str, x: Quant | None) -> dict[str, int]:
     x0, b, c = dyadic.exp_polynomial(x.scale[0])
     require(c >= 1, rule, "x must have a scale of at most 1.67, for c to be at least 1", x)
     return {"x0": x0, "b": b, "c": c}
-
-
-def require_one_scale(rule: str, x: Quant) -> None:
-    """One positive scale, which constants can follow from."""
-    require(x.axis is None and x.scale[0] > 0, rule, "x must have one positive scale", x)
 
 
 def onnx_body(b: Body, x: Sym) -> Sym:

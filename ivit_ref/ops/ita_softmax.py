@@ -24,11 +24,13 @@ element 254, where streaming drops both and has 255. That form also stores 255 a
 ``2**shift`` leaves int64: with 64 of them the row becomes 0. Streaming does neither.
 
 Properties
-    A number added to the whole row changes nothing, and of two elements the larger one has at least the same y.
-    With shift = 0 a row adds up to at most 255. With another it may exceed that: each growth of the maximum is rounded, and
-    what they add up to may be above the rounded distance that y has. With blocks of 16 and shift = 5, sixteen numbers at 0,
-    sixteen at 16 and one at 32 give 307.
-    Order matters (no permutation equivariance): a small number is dropped beside the maximum, and counts in a block before it.
+    (P1) a number added to the whole row changes nothing
+    (P2) of two elements the larger one has at least the same y
+    (P3) with shift = 0 a row adds up to at most 255. With another it may exceed that: each growth of the maximum is rounded,
+         and what they add up to may be above the rounded distance that y has. With blocks of 16 and shift = 5, sixteen numbers
+         at 0, sixteen at 16 and one at 32 give 307
+No property: elements in another order may give other results. A small number is dropped beside the maximum, and counts in a
+block before it.
 
 Sources
     pulp-platform/ITA PyITA/softmax.py, ``streamingPartialSoftmax`` and ``fastSoftmax``; src/ita_softmax.sv and ``SoftmaxShift``

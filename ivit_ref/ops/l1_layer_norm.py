@@ -22,9 +22,9 @@ alone leaves int32.
 a is at most ``2**31 + 2**15``: half of the row at either end, and half a step of rounding each. Nothing leaves int64.
 
 Properties
-    An even number added to the whole row changes nothing, and an odd one only where the mean is a tie.
-    o has the sign of y, or is 0; of two elements the larger one has at least the same o.
-    A row that is a whole number of times as large has the same o but for the rounding of the mean, of k and of F.
+    (P1) an even number added to the whole row changes nothing, and an odd one only where the mean is a tie
+    (P2) o has the sign of y, or is 0; of two elements the larger one has at least the same o
+    (P3) a row that is a whole number of times as large has the same o but for the rounding of the mean, of k and of F
 
 Sources
     arXiv 2009.08034 (Fully-8bit), L1 LayerNorm: no code was released. The frame is ILayerNorm's, so that only the

@@ -16,11 +16,11 @@ other. What the release rounds to 2**bits or more stands for 0 there, and the co
 quotient and its logarithm in float32.
 
 Properties
-    codes are from 0 to 2**bits
-    a number that all of a row have in common does not matter, and a permuted row gives a permuted result
-    order is turned around, x_i <= x_j gives code_i >= code_j, under the same conditions as in IBertSoftmax
-    2**-code is above 5/8 and below 3/2 of e/s, and a row adds up to as much, unless a code is 2**bits: three equal numbers are
-    1/4 each, five as well; two of which one is a little more than twice the other are 1 and 1/4
+    (P1) codes are from 0 to 2**bits
+    (P2) a number that all of a row have in common does not matter, and a permuted row gives a permuted result
+    (P3) order is turned around, x_i <= x_j gives code_i >= code_j, under the same conditions as in IBertSoftmax
+    (P4) 2**-code is above 5/8 and below 3/2 of e/s, and a row adds up to as much, unless a code is 2**bits: three equal
+         numbers are 1/4 each, five as well; two of which one is a little more than twice the other are 1 and 1/4
 
 Sources
     arXiv 2111.13824, Log-Int-Softmax; megvii-research/FQ-ViT models/ptq/layers.py, ``QIntSoftmax``

@@ -16,11 +16,11 @@ What follows from the scale S of x (``follows``): multiplier * 2**(left_shift - 
 -floor(31 * 2**26 / 2**left_shift): what is further below the maximum would leave Q5.26. A zero point of x drops out.
 
 Properties
-    the same for x + c, and permuted for a permuted row; equal logits get equal results, a larger one none smaller
-    the maximum never gives p = 0
-    8 bits: p is within 0.501 of 256 times the real softmax, before 256 saturates to 255; rows of n add up to 256 to within
-    n/2 or 1, and not better: 171 equal logits to 171, 511 to 511. 16 bits: within 25 of 65536, since each exponential is
-    rounded to 2**-19 before they are added (measured: 20,800 rows of up to 400, S from 0.0005 to 4)
+    (P1) the same for x + c, and permuted for a permuted row; equal logits get equal results, a larger one none smaller
+    (P2) the maximum never gives p = 0
+    (P3) 8 bits: p is within 0.501 of 256 times the real softmax, before 256 saturates to 255; rows of n add up to 256 to within
+         n/2 or 1, and not better: 171 equal logits to 171, 511 to 511. 16 bits: within 25 of 65536, since each exponential is
+         rounded to 2**-19 before they are added (measured: 20,800 rows of up to 400, S from 0.0005 to 4)
 
 Sources
     tensorflow/tflite-micro at 90b983c, tensorflow/lite/kernels/internal: reference/softmax.h (``Softmax``), common.h
@@ -43,7 +43,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ivit_ref import dyadic
-from ivit_ref.errors import ConstraintError
 from ivit_ref.events import STRICT, Context
 from ivit_ref.fixed_point import (
     divide_by_power_of_two,
@@ -58,7 +57,7 @@ from ivit_ref.fixed_point import (
 from ivit_ref.integers import Ints, narrow, widen
 from ivit_ref.ir import Attribute, Quant, TensorType
 from ivit_ref.ops.shiftmax import check_row
-from ivit_ref.registry import op, require, require_dtype
+from ivit_ref.registry import op, require, require_dtype, require_one_scale
 
 if TYPE_CHECKING:
     from ivit_ref.onnx_body import Body, Sym
@@ -93,8 +92,7 @@ def follows(
     [q] = quants
     if q is None:
         return {}
-    if q.axis is not None:
-        raise ConstraintError(f"TFLiteSoftmax (scales): x must have one scale, but found {q}")
+    require_one_scale("TFLiteSoftmax (scales)", q)
     multiplier, left_shift, diff_min = dyadic.softmax_multiplier(q.scale[0])
     return {"multiplier": multiplier, "left_shift": left_shift, "diff_min": diff_min}
 

@@ -10,10 +10,10 @@ Semantics, elementwise; multiplier and shift have one entry, or one for each ind
 go elsewhere, into the columns of the next weight. The input's zero point is taken away before (``Center``).
 
 Properties
-    never decreasing in x, with either rounding
-    ``double_round`` off: Requantize with rounding half_up, so within 1/2 of the exact value
-    ``double_round`` on: GemmlowpRequantize, to the last integer; with shift > 31 within 1/2 + 2**(30 - shift), so 3/4 at worst:
-    1/4 becomes 1 (x = 1, multiplier = 2**30, shift = 32)
+    (P1) never decreasing in x, with either rounding
+    (P2) ``double_round`` off: Requantize with rounding half_up, so within 1/2 of the exact value
+    (P3) ``double_round`` on: GemmlowpRequantize, to the last integer; with shift > 31 within 1/2 + 2**(30 - shift), so 3/4 at
+         worst: 1/4 becomes 1 (x = 1, multiplier = 2**30, shift = 32)
 
 Sources
     TOSA 1.0, RESCALE and apply_scale_32 (scale32; rounding modes SINGLE_ROUND and DOUBLE_ROUND); Arm TOSA reference_model,

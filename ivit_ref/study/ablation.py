@@ -15,7 +15,7 @@ from ivit_ref.events import Event, EventLog, Listener, Overflow
 from ivit_ref.exchange import with_methods
 from ivit_ref.interpreter import Interpreter
 from ivit_ref.ir import Array, Graph
-from ivit_ref.methods import METHODS, Role, methods, roles_of
+from ivit_ref.methods import Role, methods, recognised, roles_of
 
 VARIED: tuple[Role, ...] = ("softmax", "gelu", "layernorm")
 """The roles whose methods may be varied. In the baseline all of them are ``float``: real functions, integer linear layers."""
@@ -39,17 +39,14 @@ class Outcome:
 
 
 def present(graph: Graph) -> dict[Role, str]:
-    """The methods that a graph has now, by role; "mixed" where there are several."""
+    """The methods that a graph has now, by role; "mixed" where there are several, "other" for one that has no name."""
     found: dict[Role, str] = {}
     for role in VARIED:
-        names = {_name(role, node.op) for node in graph.nodes if role in roles_of(node.op)}
+        nodes = [node for node in graph.nodes if role in roles_of(node.op)]
+        names = {recognised(role, node, graph.values[node.inputs[0]].type) for node in nodes}
         if names:
             found[role] = names.pop() if len(names) == 1 else "mixed"
     return found
-
-
-def _name(role: Role, op: str) -> str:
-    return next(method.name for method in METHODS[role] if method.op == op)
 
 
 def combinations(graph: Graph, varied: Sequence[Role]) -> Iterator[dict[Role, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ivit_ref.study.measure import Measured, Tally, Worst
 from ivit_ref.study.sweeping import Point, Swept
+from ivit_ref.text import columns
 
 SHOWN = 8
 """How many numbers of a row are shown."""
@@ -34,7 +35,7 @@ def _block(m: Measured) -> Iterator[str]:
     extra = (["row sums:", "", ""], ["min", "mean", "max"]) if softmax else ([], [])
     cells = [above + extra[0] + ["zero rows"] * softmax, head + extra[1] + [""] * softmax]
     cells += [_line(name, tally, softmax) for name, tally in m.groups.items() if tally.rows]
-    yield from aligned([*cells, _line("all", m.total, softmax)])
+    yield from columns([*cells, _line("all", m.total, softmax)], (0,))
     yield from _remarks(m.total)
 
 
@@ -71,7 +72,7 @@ def _remarks(total: Tally) -> Iterator[str]:
 
 
 def _told(worst: Worst) -> str:
-    """``off by -0.1: 3 (= 0.4), not 0.5, at 7 of [...]``."""
+    """``-0.1: gives 3 = 0.4, not 0.5; ramps, element 7 of [...]``."""
     gives = f"{number(worst.error)}: gives {worst.integer} = {number(worst.got)}, not {number(worst.want)}"
     rows = [f"[{', '.join(map(str, row[:SHOWN]))}{', ...' if len(row) > SHOWN else ''}]" for row in worst.inputs]
     return f"{gives}; {worst.group}, element {worst.place} of {' by '.join(rows)}"
@@ -83,7 +84,7 @@ def _sweep(s: Swept) -> Iterator[str]:
     divides = any(point.factor is not None for point in s.points)
     head = [s.variable, "max", "mean", "rms", "order"]
     head += ["mean sum", "zero rows"] * softmax + ["F"] * divides + ["limit"]
-    yield from aligned([head, *(_point(point, softmax, divides) for point in s.points)], last_left=True)
+    yield from columns([head, *(_point(point, softmax, divides) for point in s.points)], (-1,))
     yield from s.thresholds
 
 
@@ -101,12 +102,3 @@ def _point(point: Point, softmax: bool, divides: bool) -> list[str]:
     if divides:
         cells.append("-" if point.factor is None else str(point.factor))
     return [*cells, point.limit]
-
-
-def aligned(rows: Sequence[Sequence[str]], *, last_left: bool = False) -> Iterator[str]:
-    """Columns to the right, but for the first of a table of errors and the last of a sweep."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    left = len(widths) - 1 if last_left else 0
-    for row in rows:
-        cells = (f"{cell:<{w}}" if i == left else f"{cell:>{w}}" for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
-        yield "  ".join(cells).rstrip()

@@ -12,6 +12,7 @@ import pytest
 from ivit_ref import load, run
 from ivit_ref.cli import main
 from ivit_ref.methods import methods
+from ivit_ref.study.ablation import present
 from tests.cli.test_cli import GRAPH, QUANTIZED, ROOT, Capture
 
 SWIN = ROOT / "graphs" / "digits_swin.onnx"
@@ -58,6 +59,21 @@ def test_the_error_is_against_the_float_baseline(capsys: Capture, images: Path) 
     ibert, real = (run(rest.with_methods(softmax=s), {"image": pixels})["logits"].astype(float) for s in ("ibert", "float"))
     assert outcomes["ibert"]["error"] == pytest.approx(np.linalg.norm(ibert - real) / np.linalg.norm(real), rel=1e-6)
     assert outcomes["ibert"]["as_float"] == np.count_nonzero(ibert.argmax(1) == real.argmax(1))
+
+
+@pytest.mark.parametrize("name", ["ita", "ita-octaves", "tflite"])
+def test_a_graph_with_another_method_is_that_method_and_costs_as_much(capsys: Capture, images: Path, name: str) -> None:
+    [exchanged] = evaluated(capsys, GRAPH, "--images", images, "--softmax", name)["combinations"]
+    varied = evaluated(capsys, GRAPH, "--images", images, "--vary", "softmax")["combinations"]
+    assert exchanged["methods"]["softmax"] == name
+    [same] = [outcome for outcome in varied if outcome["methods"] == exchanged["methods"]]
+    assert exchanged == same
+
+
+def test_what_a_publication_does_not_fix_so_is_no_method_of_its_name() -> None:
+    graph = load(GRAPH).with_methods(softmax="lis")
+    assert present(graph)["softmax"] == "lis"
+    assert present(graph.with_attributes("LogIntSoftmax", n=20))["softmax"] == "other"
 
 
 def test_the_table(capsys: Capture, images: Path) -> None:

@@ -12,9 +12,9 @@ from ivit_ref.errors import ConstraintError, GraphError
 from ivit_ref.ops import float_gelu
 from ivit_ref.registry import REGISTRY
 from ivit_ref.testing.calls_baselines import float_gelu_calls, scales
+from tests.agreement import Call, assert_agrees, run
 from tests.onnx.runtimes import RUNTIMES
 from tests.onnx.test_bodies import assert_runtime_agrees
-from tests.twins import Call, assert_agrees, run
 
 CODES = np.arange(-128, 128).astype("int8")
 MANY = [float(np.float32(s)) for s in np.geomspace(1e-4, 2.0, 60)]
@@ -78,7 +78,7 @@ def test_float_gelu_at_the_extremes() -> None:
 
 
 @given(scale=scales(), out_bits=st.integers(2, 16))
-def test_float_gelu_is_bounded_and_mirrored(scale: float, out_bits: int) -> None:
+def test_float_gelu_p1_p3_is_bounded_and_mirrored(scale: float, out_bits: int) -> None:
     x = np.arange(-127, 128).astype("int8")
     y, events = run("FloatGELU", ((x,), {"scale": scale, "out_bits": out_bits}), "raise")
     unit = 2 ** (out_bits - 1)
@@ -90,7 +90,7 @@ def test_float_gelu_is_bounded_and_mirrored(scale: float, out_bits: int) -> None
 
 
 @given(scale=scales(), out_bits=st.integers(2, 16))
-def test_float_gelu_falls_and_then_rises(scale: float, out_bits: int) -> None:
+def test_float_gelu_p2_falls_and_then_rises(scale: float, out_bits: int) -> None:
     y = float_gelu(CODES, scale=scale, out_bits=out_bits).astype("int64")
     assert (np.diff(y[128:]) >= 0).all()
     lowest = int(np.argmin(y))

@@ -14,7 +14,7 @@ from ivit_ref.events import Event
 from ivit_ref.ops import float_layer_norm
 from ivit_ref.registry import REGISTRY
 from ivit_ref.testing.calls_baselines import float_layer_norm_calls
-from tests.twins import Array, Call, assert_agrees, run
+from tests.agreement import Array, Call, assert_agrees, run
 
 rows = st.lists(st.integers(-(2**15), 2**15 - 1), min_size=1, max_size=30)
 
@@ -79,13 +79,13 @@ def test_float_layer_norm_is_exact_where_the_root_is_an_integer() -> None:
 
 
 @given(values=rows, by=st.integers(-100, 100), factor=st.integers(1, 9))
-def test_float_layer_norm_does_not_see_shift_nor_factor(values: list[int], by: int, factor: int) -> None:
+def test_float_layer_norm_p1_does_not_see_shift_nor_factor(values: list[int], by: int, factor: int) -> None:
     held = [v // 10 for v in values]
     assert normalised(*held) == normalised(*(v + by for v in held)) == normalised(*(v * factor for v in held))
 
 
 @given(values=rows)
-def test_float_layer_norm_keeps_sign_and_order(values: list[int]) -> None:
+def test_float_layer_norm_p1_p2_keeps_sign_and_order(values: list[int]) -> None:
     held = [max(v, -(2**15) + 1) for v in values]
     y = normalised(*held)
     assert normalised(*(-v for v in held)) == [-v for v in y]

@@ -14,7 +14,7 @@ from ivit_ref.events import Event
 from ivit_ref.ops import float_softmax
 from ivit_ref.registry import REGISTRY
 from ivit_ref.testing.calls_baselines import float_softmax_calls
-from tests.twins import Array, Call, assert_agrees, run
+from tests.agreement import Array, Call, assert_agrees, run
 
 BYTES: dict[str, Any] = {"out_bits": 8, "dtype": "int8"}
 WORDS: dict[str, Any] = {"out_bits": 16, "dtype": "int16"}
@@ -60,7 +60,7 @@ def test_float_softmax_of_a_uniform_row() -> None:
 
 
 @pytest.mark.parametrize(("dtype", "largest"), [("int8", 127), ("uint8", 128), ("int16", 128)])
-def test_float_softmax_of_one_hot_saturates_a_signed_dtype_of_its_bits(dtype: str, largest: int) -> None:
+def test_float_softmax_p1_of_one_hot_saturates_a_signed_dtype_of_its_bits(dtype: str, largest: int) -> None:
     call: Call = ((np.array([-128, 127, -128], "int8"),), {"scale": 1.0, "out_bits": 8, "dtype": dtype})
     y, events = run("FloatSoftmax", call, "raise")
     assert y.tolist() == [0, largest, 0]
@@ -78,7 +78,7 @@ def test_float_softmax_of_the_ends_of_int32_and_of_the_largest_scale() -> None:
 
 
 @given(call=float_softmax_calls(), by=st.integers(-255, 255))
-def test_float_softmax_does_not_see_a_shift(call: Call, by: int) -> None:
+def test_float_softmax_p2_does_not_see_a_shift(call: Call, by: int) -> None:
     (x,), attributes = call
     wide = np.clip(x, -1000, 1000).astype("int32")
     found = [run("FloatSoftmax", ((v,), attributes))[0] for v in (wide, (wide + by).astype("int32"))]
@@ -86,7 +86,7 @@ def test_float_softmax_does_not_see_a_shift(call: Call, by: int) -> None:
 
 
 @given(call=float_softmax_calls(), seed=st.integers(0, 100))
-def test_float_softmax_keeps_range_order_and_places(call: Call, seed: int) -> None:
+def test_float_softmax_p1_p2_p3_p4_keeps_range_order_and_places(call: Call, seed: int) -> None:
     (x,), attributes = call
     attributes = {**attributes, "dtype": "int32"}
     y, events = run("FloatSoftmax", ((x,), attributes))

@@ -13,7 +13,8 @@ from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import i_bert_gelu
 from ivit_ref.registry import REGISTRY
 from ivit_ref.testing.calls_ibert import Call, following, i_bert_gelu_calls, scales
-from tests.ops.peers import Array, Reals, assert_agrees, float32, over, run
+from tests.agreement import Array, assert_agrees, run
+from tests.ops.peers import Reals, float32, over
 
 CODES = np.arange(-128, 128).astype("int8")
 
@@ -147,7 +148,7 @@ def test_i_bert_gelu_constants_wait_for_a_shift() -> None:
 
 
 @given(i_bert_gelu_calls())
-def test_i_bert_gelu_is_odd_but_for_its_line(call: Call) -> None:
+def test_i_bert_gelu_p1_is_odd_but_for_its_line(call: Call) -> None:
     x, a = np.abs(call[0][0].astype("int64")) % 2**20, dict(call[1])
     a["one"] = max(a["one"], -1000)
     a["b"], a["c"] = max(a["b"], -30), max(a["c"], -1000)
@@ -157,7 +158,7 @@ def test_i_bert_gelu_is_odd_but_for_its_line(call: Call) -> None:
 
 
 @given(st.floats(2.0**-7, 1, width=32))
-def test_i_bert_gelu_has_lines_beyond_b(scale: float) -> None:
+def test_i_bert_gelu_p2_has_lines_beyond_b(scale: float) -> None:
     a = published(scale)
     assert abs(a["one"] - a["c"]) <= 1
     x = np.array([-a["b"], 1 - a["b"], 127 - a["b"]], "int32")
@@ -165,7 +166,7 @@ def test_i_bert_gelu_has_lines_beyond_b(scale: float) -> None:
     assert i_bert_gelu(-x, **a).tolist() == [-int(v) * (a["one"] - a["c"]) for v in x]
 
 
-def test_i_bert_gelu_has_a_tail_where_two_floors_part() -> None:
+def test_i_bert_gelu_p2_has_a_tail_where_two_floors_part() -> None:
     a = published(0.02947328612208366)
     assert (a["c"], a["one"]) == (-7973, -7972)
     assert i_bert_gelu(row(-128, -85), **a).tolist() == [-128, -85]

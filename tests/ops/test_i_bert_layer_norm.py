@@ -13,7 +13,8 @@ from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import i_bert_layer_norm
 from ivit_ref.registry import REGISTRY
 from ivit_ref.testing.calls_ibert import Call, i_bert_layer_norm_calls
-from tests.ops.peers import Array, Reals, assert_agrees, run
+from tests.agreement import Array, assert_agrees, run
+from tests.ops.peers import Reals
 
 ROW = (120, -40, 7, 0, -3, 55, -90, 33)
 
@@ -123,7 +124,7 @@ def test_i_bert_layer_norm_has_the_scale_of_its_bias() -> None:
 
 
 @given(st.lists(st.integers(-(2**13), 2**13), min_size=1, max_size=24), st.integers(0, 12), st.data())
-def test_i_bert_layer_norm_properties(values: list[int], shift: int, data: st.DataObject) -> None:
+def test_i_bert_layer_norm_p1_p2_p3_of_any_row(values: list[int], shift: int, data: st.DataObject) -> None:
     x, zero = np.array(values, "int32"), np.zeros(len(values), "int32")
     y, _ = run("IBertLayerNorm", ((x, zero), {"shift": 0}))
     assert np.abs(np.int64(y)).max() <= 2**30
@@ -138,7 +139,7 @@ def test_i_bert_layer_norm_properties(values: list[int], shift: int, data: st.Da
     np.testing.assert_array_equal(run("IBertLayerNorm", ((x + np.int32(shared), bias), {"shift": shift}))[0], whole)
 
 
-def test_i_bert_layer_norm_is_not_the_same_one_higher() -> None:
+def test_i_bert_layer_norm_p3_is_not_the_same_one_higher() -> None:
     assert normalised(0, 1) == [0, 2**30]
     assert normalised(1, 2) == [-(2**30), 0]
 

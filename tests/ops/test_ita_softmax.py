@@ -14,7 +14,7 @@ from ivit_ref.errors import ConstraintError
 from ivit_ref.ops import ita_softmax
 from ivit_ref.registry import REGISTRY
 from ivit_ref.testing.calls_baselines import ita_softmax_calls
-from tests.twins import Array, Call, assert_agrees, run
+from tests.agreement import Array, Call, assert_agrees, run
 
 
 def softmax(*values: int, block: int = 16, shift: int = 0) -> list[int]:
@@ -92,7 +92,7 @@ def test_ita_softmax_is_exp_at_the_step_of_its_shift(shift: int, step: float) ->
 
 
 @given(call=ita_softmax_calls(), by=st.integers(-255, 255))
-def test_ita_softmax_does_not_see_a_shift(call: Call, by: int) -> None:
+def test_ita_softmax_p1_does_not_see_a_shift(call: Call, by: int) -> None:
     (x,), attributes = call
     wide = x.astype("int64")
     by = max(-128 - int(wide.min()), min(127 - int(wide.max()), by))
@@ -101,7 +101,7 @@ def test_ita_softmax_does_not_see_a_shift(call: Call, by: int) -> None:
 
 
 @given(call=ita_softmax_calls())
-def test_ita_softmax_keeps_order(call: Call) -> None:
+def test_ita_softmax_p2_keeps_order(call: Call) -> None:
     (x,), _ = call
     y, events = run("ITASoftmax", call, "raise")
     order = np.argsort(x, axis=-1, kind="stable")
@@ -110,13 +110,13 @@ def test_ita_softmax_keeps_order(call: Call) -> None:
 
 
 @given(call=ita_softmax_calls())
-def test_ita_softmax_adds_up_to_at_most_255_in_whole_octaves(call: Call) -> None:
+def test_ita_softmax_p3_adds_up_to_at_most_255_in_whole_octaves(call: Call) -> None:
     x, attributes = call
     y, _ = run("ITASoftmax", (x, {**attributes, "shift": 0}))
     assert int(y.sum(axis=-1, dtype="int64").max()) <= 255
 
 
-def test_ita_softmax_adds_up_to_more_where_distances_are_rounded_step_by_step() -> None:
+def test_ita_softmax_p3_adds_up_to_more_where_distances_are_rounded_step_by_step() -> None:
     """At 32 steps to the octave, 16 and 16 steps are an octave each, and 32 are one."""
     row = [0] * 16 + [16] * 16 + [32]
     # ((16 * 256 >> 1) + 16 * 256 >> 1) + 256 = 3328, and 65280 / 3328 = 19.

@@ -16,7 +16,7 @@ from ivit_ref.events import Event
 from ivit_ref.ops import l1_layer_norm
 from ivit_ref.registry import REGISTRY
 from ivit_ref.testing.calls_baselines import l1_layer_norm_calls
-from tests.twins import Array, Call, assert_agrees, run
+from tests.agreement import Array, Call, assert_agrees, run
 
 LARGEST = 2**31 - 1
 
@@ -124,7 +124,7 @@ def test_l1_layer_norm_keeps_the_longest_and_loudest_row_within_int64() -> None:
 
 
 @given(call=l1_layer_norm_calls(), by=st.integers(-100, 100))
-def test_l1_layer_norm_does_not_see_an_even_shift(call: Call, by: int) -> None:
+def test_l1_layer_norm_p1_does_not_see_an_even_shift(call: Call, by: int) -> None:
     (x, bias), attributes = call
     wide = np.clip(x, -3000, 3000).astype("int16")
     tie = any(Fraction(int(s), x.shape[-1]).denominator == 2 for s in wide.sum(axis=-1, dtype="int64").ravel())
@@ -134,13 +134,13 @@ def test_l1_layer_norm_does_not_see_an_even_shift(call: Call, by: int) -> None:
     np.testing.assert_array_equal(*found)
 
 
-def test_l1_layer_norm_sees_an_odd_shift_at_a_tie() -> None:
+def test_l1_layer_norm_p1_sees_an_odd_shift_at_a_tie() -> None:
     assert normalised(0, 1) == [0, 2**30 - 1]
     assert normalised(1, 2) == [-(2**30), 0]
 
 
 @given(values=st.lists(st.integers(-128, 127), min_size=1, max_size=24))
-def test_l1_layer_norm_keeps_sign_and_order(values: list[int]) -> None:
+def test_l1_layer_norm_p2_keeps_sign_and_order(values: list[int]) -> None:
     mean = round(Fraction(sum(values), len(values)))
     y = normalised(*values, dtype="int8", **published(len(values)))
     for a, result in zip(values, y, strict=True):
@@ -150,7 +150,7 @@ def test_l1_layer_norm_keeps_sign_and_order(values: list[int]) -> None:
 
 
 @pytest.mark.parametrize("factor", [2, 7, 200])
-def test_l1_layer_norm_of_a_scaled_row_is_nearly_the_same(factor: int) -> None:
+def test_l1_layer_norm_p3_of_a_scaled_row_is_nearly_the_same(factor: int) -> None:
     x = [120, -40, 7, 0, -3, 55, -90, -49]
     small, large = (normalised(*(k * v for v in x), **published(8)) for k in (1, factor))
     k = math.sqrt(math.pi / 2 / 8) * sum(map(abs, x))

@@ -14,7 +14,8 @@ from ivit_ref.ops import log_int_softmax
 from ivit_ref.oracle.log_int_softmax import code
 from ivit_ref.registry import REGISTRY
 from ivit_ref.testing.calls_ibert import Call, following, log_int_softmax_calls
-from tests.ops.peers import Array, Reals, assert_agrees, float32, i_exp, normal_rows, run, softmax
+from tests.agreement import Array, assert_agrees, run
+from tests.ops.peers import Reals, float32, i_exp, normal_rows, softmax
 
 
 def published(scale: float, bits: int = 4) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def test_log_int_softmax_rounds_its_ratio_half_to_even() -> None:
     assert log_int_softmax(row(14, 14, 0), **published(0.05)).tolist() == [1, 1, 2]
 
 
-def test_log_int_softmax_adds_up_to_three_quarters_or_five() -> None:
+def test_log_int_softmax_p4_adds_up_to_three_quarters_or_five() -> None:
     assert values_of(log_int_softmax(row(9, 9, 9), **published(0.05))).sum() == 0.75
     assert values_of(log_int_softmax(row(9, 9, 9, 9, 9), **published(0.05))).sum() == 1.25
     # A little more than twice: e = 1116 and 546.
@@ -129,7 +130,7 @@ def test_log_int_softmax_has_constants_of_its_scale_and_no_step() -> None:
 
 
 @given(st.data(), st.floats(float32(0.0015134), 1.0, width=32))
-def test_log_int_softmax_properties(data: st.DataObject, scale: float) -> None:
+def test_log_int_softmax_p1_p2_p3_p4_of_any_row(data: st.DataObject, scale: float) -> None:
     a = published(scale)
     x = np.array(data.draw(st.lists(st.integers(-100, 100), min_size=1, max_size=20)), "int16")
     codes = log_int_softmax(x, **a)

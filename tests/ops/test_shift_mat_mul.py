@@ -12,7 +12,8 @@ from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import log_int_softmax, matmul, shift_mat_mul
 from ivit_ref.registry import REGISTRY
 from ivit_ref.testing.calls_ibert import Call, following, shift_mat_mul_calls
-from tests.ops.peers import Array, assert_agrees, normal_rows, run
+from tests.agreement import Array, assert_agrees, run
+from tests.ops.peers import normal_rows
 
 V = np.array([[127, -128], [-1, 1], [5, -77]], "int8")
 

@@ -13,9 +13,9 @@ from ivit_ref.errors import ConstraintError, ScaleError
 from ivit_ref.events import Context, Event
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import tflite_softmax
-from ivit_ref.oracle.tflite_softmax import tflite_softmax as oracle
 from ivit_ref.registry import REGISTRY
 from ivit_ref.testing.calls_runtimes import CALLS, Call
+from tests.agreement import assert_agrees
 
 LOGITS = [127, 100, 64, 32, 0, -32, -64, -128]
 
@@ -32,20 +32,15 @@ def softmax(*row: int, **attributes: Any) -> list[int]:
 
 @settings(deadline=None, max_examples=2 * settings().max_examples)
 @given(CALLS["TFLiteSoftmax"])
-def test_tflite_softmax_equals_the_oracle(call: Call) -> None:
-    (x,), attributes = call
-    rows = x.reshape(-1, x.shape[-1]).tolist()
-    expected = np.array([oracle(row, **attributes) for row in rows], attributes["dtype"]).reshape(x.shape)
-    np.testing.assert_array_equal(tflite_softmax(x, **attributes), expected, strict=True)
-    np.testing.assert_array_equal(tflite_softmax(x, **attributes, ctx=Context("wrap")), expected, strict=True)
+def test_tflite_softmax_agrees_with_its_twin(call: Call) -> None:
+    assert_agrees("TFLiteSoftmax", call)
 
 
 @pytest.mark.parametrize("scale", [0.05, 0.25])
 @pytest.mark.parametrize("dtype", ["int8", "int16"])
-def test_tflite_softmax_equals_the_oracle_on_every_difference(scale: float, dtype: str) -> None:
+def test_tflite_softmax_agrees_with_its_twin_on_every_difference(scale: float, dtype: str) -> None:
     pairs = np.stack([np.full(256, 127), np.arange(-128, 128)], axis=-1).astype(np.int8)
-    expected = [oracle(row, **at(scale, dtype)) for row in pairs.tolist()]
-    assert tflite_softmax(pairs, **at(scale, dtype)).tolist() == expected
+    assert_agrees("TFLiteSoftmax", ((pairs,), at(scale, dtype)))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +97,7 @@ def real(x: npt.NDArray[np.int8], scale: float) -> npt.NDArray[np.float64]:
 
 @pytest.mark.parametrize(("dtype", "bound"), [("int8", 0.501), ("int16", 25.0)])
 @pytest.mark.parametrize("scale", [2.0**-11, 0.01, 0.05, 0.25, 1.0, 4.0])
-def test_tflite_softmax_is_near_the_real_softmax(scale: float, dtype: str, bound: float) -> None:
+def test_tflite_softmax_p3_is_near_the_real_softmax(scale: float, dtype: str, bound: float) -> None:
     levels = 2.0 ** (8 if dtype == "int8" else 16)
     rng = np.random.default_rng(0)
     for length in (1, 2, 17, 197, 400):
@@ -115,7 +110,7 @@ def test_tflite_softmax_is_near_the_real_softmax(scale: float, dtype: str, bound
 
 @settings(deadline=None)
 @given(CALLS["TFLiteSoftmax"], st.data())
-def test_tflite_softmax_keeps_order_and_places(call: Call, data: st.DataObject) -> None:
+def test_tflite_softmax_p1_p2_keeps_order_and_places(call: Call, data: st.DataObject) -> None:
     (x,), attributes = call
     y = tflite_softmax(x, **attributes)
     order = np.argsort(x, axis=-1, kind="stable")
@@ -128,12 +123,12 @@ def test_tflite_softmax_keeps_order_and_places(call: Call, data: st.DataObject) 
 
 
 @pytest.mark.parametrize(("length", "total"), [(1, 255), (2, 256), (171, 171), (197, 197), (511, 511)])
-def test_tflite_softmax_of_equal_logits_adds_up_to(length: int, total: int) -> None:
+def test_tflite_softmax_p3_of_equal_logits_adds_up_to(length: int, total: int) -> None:
     y = tflite_softmax(np.full(length, -3, np.int8), **at(0.05))
     assert int((y.astype(np.int64) + 128).sum()) == total
 
 
-def test_tflite_softmax_keeps_the_maximum_at_the_largest_sum() -> None:
+def test_tflite_softmax_p2_keeps_the_maximum_at_the_largest_sum() -> None:
     """511 equal logits and a tail that brings the sum next to 2**28: 256 / 511.9 is still rounded up to 1."""
     row = [0] * 511 + [-45] * 9
     y = softmax(*row, **at(0.05))
@@ -156,8 +151,9 @@ def test_tflite_softmax_follows_from_the_scale_and_has_a_zero_point() -> None:
 
 def test_tflite_softmax_needs_one_scale() -> None:
     types = [TensorType("int8", (1, 2))]
-    with pytest.raises(ConstraintError, match=r"^TFLiteSoftmax \(scales\): x must have one scale"):
-        scales.follow_from_scales("TFLiteSoftmax", {}, [Quant((0.25, 0.5), axis=1)], types, None)
+    for quant in (Quant((0.25, 0.5), axis=1), Quant((-0.25,))):
+        with pytest.raises(ConstraintError, match=r"^TFLiteSoftmax \(scales\): x must have one positive scale, but found"):
+            scales.follow_from_scales("TFLiteSoftmax", {}, [quant], types, None)
 
 
 @pytest.mark.parametrize("scale", [2.0**-26, 0.0, -0.25, float("inf"), float("nan")])
