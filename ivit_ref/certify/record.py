@@ -88,4 +88,11 @@ def _check_versions(path: Path, header: Mapping[str, Any], made_with: Mapping[st
 
 
 def _chunks(line: dict[str, Any]) -> dict[Key, Checked]:
-    return {(line["certificate"], line["part"], i): Checked(int(n), bytes.fromhex(d).hex()) for i, n, d in line["chunks"]}
+    return {(line["certificate"], line["part"], i): _checked(n, d) for i, n, d in line["chunks"]}
+
+
+def _checked(count: object, digest: str) -> Checked:
+    sha256 = bytes.fromhex(digest)
+    if type(count) is not int or count < 1 or len(sha256) != hashlib.sha256().digest_size:
+        raise ValueError
+    return Checked(count, sha256.hex())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import shlex
 import tempfile
 from pathlib import Path
@@ -49,11 +50,12 @@ def _fuzz(args: argparse.Namespace) -> int:
     check_search(args.op, args.profile, args.seed, args.timeout, "fuzz: ")
     if not (math.isfinite(args.seconds) and args.seconds > 0):
         raise InputError(f"--seconds: must be a number above 0, but found {args.seconds}")
+    _check_writable(Path(args.out) / args.op)
     with needing_hypothesis("fuzz"):
         from hypothesis.configuration import set_hypothesis_home_dir
 
         from ivit_ref.testing.search import Search
-    subject = Child(args.backend, args.timeout) if args.backend else Piped(args.pipe, args.timeout)
+    subject = Child(args.backend, args.timeout) if args.backend is not None else Piped(args.pipe, args.timeout)
     progress = Progress(0, "examples")
     search = Search(subject, args.op, args.profile, args.seed, progress.update)
     interrupted = False
@@ -69,6 +71,13 @@ def _fuzz(args: argparse.Namespace) -> int:
             subject.close()
             progress.close()
     return _tell(args, search, interrupted)
+
+
+def _check_writable(folder: Path) -> None:
+    """Before the search, so that what it finds is not lost."""
+    there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise InputError(f"--out: must be a folder that can be written, but found {there}")
 
 
 def _tell(args: argparse.Namespace, search: Search, interrupted: bool) -> int:

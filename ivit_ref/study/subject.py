@@ -40,6 +40,9 @@ DTYPES: Mapping[Kind, tuple[str, str]] = {
 MOST_ROWS = 10_000
 """Random rows of a kind and length: more take memory, and show no more."""
 
+MOST_ELEMENTS = 2**24
+"""Of all random rows of a kind and length, for the same reasons."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -240,6 +243,8 @@ def sized(found: Sequence[Subject], length: int | None = None, rows: int = 100, 
         raise InputError(f"rows, seed: must be from 1 to {MOST_ROWS}, and not negative, but found {rows}, {seed}")
     for subject in found:
         subject.check(LENGTHS[-1] if length is None else length)
+    if rows * (length or 1) > MOST_ELEMENTS:
+        raise InputError(f"rows, length: together they must be at most {MOST_ELEMENTS} elements, but found {rows} * {length}")
     return Size(bits, LENGTHS if length is None else (*LENGTHS, length), rows, seed)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -98,6 +99,7 @@ def ended(code: int | None) -> str:
 def serve(pipe: Connection[Any, Any], actual: str) -> None:
     """What the child process does: answer until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, too, and ends this process
+    os.dup2(2, 1)  # stdout is the report's, and compiled code has no other
     try:
         backend = backend_named(actual)
         if backend is None:
@@ -125,3 +127,5 @@ def _answer(backend: Backend, group: Group) -> tuple[str, Any]:
         return error.fault, str(error)
     except IvitError as error:
         return "no answer", str(error)
+    except KeyboardInterrupt:  # of its own making, since signals are ignored here
+        return "no answer", f"{backend.at(case.name)}: must answer, but raised KeyboardInterrupt"

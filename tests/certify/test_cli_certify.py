@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -206,3 +207,13 @@ def test_a_damaged_file_to_resume_from_is_refused_and_left_alone(capsys: Capture
         record.write_bytes(damaged)
         assert f"{record}: must " in refused(capsys, "IntSqrt", "--resume", str(record))
         assert record.read_bytes() == damaged
+
+
+@pytest.mark.parametrize("chunk", ['0, Infinity, "HEX"', '0, true, "HEX"', '0, -1, "HEX"', '0, 1, "00"', "0, 1, 2"])
+def test_a_record_with_its_own_sha256_is_read_with_care_all_the_same(chunk: str, capsys: Capture, tmp_path: Path) -> None:
+    record = tmp_path / "record.jsonl"
+    certified(capsys, "IntSqrt", "--resume", str(record))
+    header = json.loads(record.read_bytes().partition(b"\n")[0])
+    body = f'{{"certificate": "IntSqrt", "part": "squares", "chunks": [[{chunk.replace("HEX", "00" * 32)}]]}}\n'.encode()
+    record.write_bytes(json.dumps(header | {"sha256": hashlib.sha256(body).hexdigest()}).encode() + b"\n" + body)
+    assert "must be a record of certificates, but is damaged" in refused(capsys, "IntSqrt", "--resume", str(record))

@@ -63,6 +63,15 @@ def lists(inputs, graph):
 
 def view(inputs, graph):
     return {"result": inputs["x"]}
+
+
+def interrupts(inputs, graph):
+    raise KeyboardInterrupt
+
+
+def compiled(inputs, graph):
+    os.write(1, b"from a printf")
+    return exact(inputs, graph)
 """
 
 PROGRAM = r'''
@@ -115,6 +124,16 @@ def test_nothing_found_is_status_0(here: Path, capsys: Capture) -> None:
     assert {p.name for p in here.iterdir()} - {"__pycache__"} == {"mine.py", "dut.py"}
 
 
+def test_what_a_backend_prints_is_no_part_of_the_report(here: Path) -> None:
+    words = ["fuzz", "Clip", "--backend", "mine.py:compiled", "--seconds", "1", "--json"]
+    root = str(Path(__file__).parents[2])
+    run = subprocess.run(
+        [sys.executable, "-m", "ivit_ref", *words], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root}
+    )
+    assert json.loads(run.stdout)["found"] is None
+    assert "from a printf" in run.stderr
+
+
 def test_a_counterexample_is_status_1_and_a_golden_case(here: Path, capsys: Capture) -> None:
     assert fuzz("Shiftmax", "--backend", "mine.py:one_less", "--profile", "tvm", "--json") == 1
     found = json.loads(capsys.readouterr().out)["found"]
@@ -134,6 +153,7 @@ BAD = {
     "dies": ("dies", "must answer, but its process ended with exit status 3"),
     "crashes": ("dies", "must answer, but its process was ended by SIGSEGV"),
     "raises": ("no answer", "must answer, but raised ValueError: no way (mine.py:"),
+    "interrupts": ("no answer", "must answer, but raised KeyboardInterrupt"),
     "lists": ("no answer", "'result' must be a NumPy array of numbers, but found list"),
     "view": ("view", "'result' is a view of its input"),
 }
@@ -203,6 +223,8 @@ def test_an_interruption_tells_what_was_done(here: Path) -> None:
         (("Clip", "--pipe", "./no-such-program"), "must be a program that can be run, but it cannot: No such file"),
         (("Clip", "--pipe", "a 'b"), "--pipe: must be a command as a shell takes it"),
         (("Clip", "--pipe", " "), "--pipe: must be a command, but found ' '"),
+        (("Clip", "--backend", ""), "backend: must be module:function or FILE.py:function, but found ''"),
+        (("Clip", "--pipe", "cat", "--out", "mine.py/kept"), "--out: must be a folder that can be written, but found"),
         (("Clip", "--pipe", "cat", "--seconds", "0"), "--seconds: must be a number above 0, but found 0.0"),
         (("Clip", "--pipe", "cat", "--seconds", "nan"), "--seconds: must be a number above 0, but found nan"),
         (("Clip", "--pipe", "cat", "--timeout", "0"), "timeout must be seconds above 0"),

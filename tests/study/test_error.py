@@ -250,6 +250,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a row of nothing": ({"length": 0}, "a dimension must be a positive integer or a name, but found 0"),
     "a length without rows": ({"op": "ShiftExp", "length": 5}, "must go along rows, but found ShiftExp"),
     "no rows": ({"rows": 0}, "rows, seed: .* but found 0, 0"),
+    "more than memory has": ({"rows": 10_000, "length": 2**16}, "at most 16777216 elements, but found 10000 . 65536"),
     "a negative seed": ({"seed": -1}, "rows, seed: .* but found 100, -1"),
     "no such profile": ({"profiles": ["tensorrt"]}, "profile: must be one of .*, but found 'tensorrt'"),
     "no such method": ({"against": ["none"]}, "softmax: the method must be one of .*, but found 'none'"),
