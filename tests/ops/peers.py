@@ -15,7 +15,7 @@ from ivit_ref.events import Context, Event
 from ivit_ref.golden.second import twin
 from ivit_ref.oracle.widths import Overflow
 from ivit_ref.registry import REGISTRY
-from ivit_ref.testing.calls_ibert import Call
+from ivit_ref.testing.elements import Call
 
 Array = npt.NDArray[Any]
 Reals = npt.NDArray[np.float64]
