@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from ivit_ref import fixed_point as ours
 from ivit_ref.oracle import fixed_point as twin
-from ivit_ref.testing.calls_runtimes import integers
+from ivit_ref.testing.elements import between
 
-INT32 = integers(-(2**31), 2**31 - 1)
+INT32 = between(-(2**31), 2**31 - 1)
 
 
 def wide(*values: int) -> npt.NDArray[np.int64]:
@@ -53,12 +53,12 @@ def test_divide_by_power_of_two_rounds_half_away() -> None:
     assert ours.divide_by_power_of_two(wide(2**30, -(2**30), 2**30 - 1, -(2**31)), 31).tolist() == [1, -1, 0, -1]
 
 
-@given(integers(-(2**31), 0))
+@given(between(-(2**31), 0))
 def test_exp_equals_the_twin(a: int) -> None:
     assert ours.exp_on_negative_values(wide(a)).tolist() == [twin.exp_on_negative_values(a)]
 
 
-@given(integers(0, 2**31 - 1))
+@given(between(0, 2**31 - 1))
 def test_reciprocal_equals_the_twin(a: int) -> None:
     assert ours.one_over_one_plus_x(wide(a)).tolist() == [twin.one_over_one_plus_x(a)]
 

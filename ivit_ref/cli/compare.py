@@ -15,6 +15,7 @@ from ivit_ref.compare.findings import Compared, conclusions
 from ivit_ref.compare.junit import junit
 from ivit_ref.compare.report import compare, compare_alone, compare_dump_alone
 from ivit_ref.compare.text import text
+from ivit_ref.compare.waiting import check_timeout
 from ivit_ref.errors import InputError
 from ivit_ref.golden.case import Case
 from ivit_ref.golden.read import find_cases, id_of, read_case
@@ -37,6 +38,7 @@ def _add_common(parser: argparse.ArgumentParser, command: Any) -> None:
     parser.add_argument("place", metavar="DIR", help="a case, a suite, or a tree of suites")
     parser.add_argument("actual", metavar="ACTUAL", help=ACTUAL)
     parser.add_argument("--map", metavar="FILE.json", help="how a dump names and lays out tensors (see: docs/format.md)")
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="that an answer of a function may take; default: any")
     add_profile(parser, "only the cases of one version, and those in which no version has a say")
     add_json(parser)
     parser.set_defaults(command=command)
@@ -48,13 +50,23 @@ def add_junit(parser: argparse.ArgumentParser) -> None:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    backend = backend_named(args.actual)
+    backend = _backend(args)
     return conclude(args, list(_compared(args, backend, isolated=args.isolated)), backend)
 
 
 def _explain(args: argparse.Namespace) -> int:
-    backend = backend_named(args.actual)
+    backend = _backend(args)
     return conclude(args, list(_compared(args, backend, isolated=False)), backend, brief=True)
+
+
+def _backend(args: argparse.Namespace) -> Backend | None:
+    """What ACTUAL names, if it is no dump."""
+    if args.timeout is not None:
+        check_timeout(args.timeout, "--timeout: ")
+    backend = backend_named(args.actual, args.timeout)
+    if backend is None and args.timeout is not None:
+        raise InputError("--timeout: is for a function, but ACTUAL is a dump")
+    return backend
 
 
 def _compared(args: argparse.Namespace, backend: Backend | None, *, isolated: bool) -> Iterator[Compared]:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ivit_ref.cli.common import Commands, Progress, add_json, add_profile, report
 from ivit_ref.errors import InputError
 from ivit_ref.golden.write import write_case
+from ivit_ref.testing.checks import check_search
 from ivit_ref.testing.child import Child
 from ivit_ref.testing.extra import needing_hypothesis
-from ivit_ref.testing.fuzz import check_search, explanation, told
+from ivit_ref.testing.fuzz import explanation, told
 from ivit_ref.testing.piped import Piped
 
 if TYPE_CHECKING:

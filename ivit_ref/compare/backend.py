@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from ivit_ref.arrays import is_file
+from ivit_ref.compare.waiting import within
 from ivit_ref.errors import InputError, MissingExtra
 from ivit_ref.ir import Array, Graph
 from ivit_ref.onnx_io import to_model
@@ -32,10 +33,11 @@ Function = Callable[..., Mapping[str, Array]]
 
 @dataclass(frozen=True)
 class Backend:
-    """A function, and what it is called in messages."""
+    """A function, what it is called in messages, and how many seconds an answer may take (None: any number)."""
 
     function: Function
     name: str
+    timeout: float | None = None
 
     def __call__(self, inputs: Mapping[str, Array], graph: Graph, place: str = "") -> dict[str, Array]:
         """What it answers for the case or node at ``place``, after the checks that do not need golden values.
@@ -51,7 +53,7 @@ class Backend:
         given: tuple[Any, ...] = (inputs, graph) if self.takes_graphs else (inputs,)
         try:
             with redirect_stdout(sys.stderr):  # stdout is the report's
-                answer = self._named(self.function(*given), graph, place)
+                answer = within(self.timeout, lambda: self._named(self.function(*given), graph, place), self.at(place))
         except (MissingExtra, InputError, KeyboardInterrupt):
             raise
         except BaseException as error:
@@ -90,17 +92,17 @@ class Backend:
         return plain
 
 
-def backend_named(actual: str) -> Backend | None:
+def backend_named(actual: str, timeout: float | None = None) -> Backend | None:
     """The backend that ``onnxruntime``, ``package.module:function`` or ``file.py:function`` names; None for a path."""
     if actual == "onnxruntime":
-        return Backend(onnxruntime, actual)
+        return Backend(onnxruntime, actual, timeout)
     module, colon, function = actual.rpartition(":")
     if is_file(Path(actual)) or is_file(Path(actual), folder=True) or not colon or not function.isidentifier():
         return None
     found = vars(_module(module)).get(function)
     if not callable(found):
         raise InputError(f"backend: {module} must have a function of that name, but found no {function!r}")
-    return Backend(found, actual)
+    return Backend(found, actual, timeout)
 
 
 def _module(name: str) -> ModuleType:

@@ -15,11 +15,11 @@ from ivit_ref.compare.backend import Backend, Function
 from ivit_ref.compare.findings import conclusions
 from ivit_ref.compare.report import compare
 from ivit_ref.compare.text import text
-from ivit_ref.errors import InputError
+from ivit_ref.compare.waiting import check_timeout
 from ivit_ref.golden.make import check_random, suite_cases
 from ivit_ref.profiles import PROFILES
-from ivit_ref.registry import lookup
-from ivit_ref.testing.fuzz import Mismatch, check_timeout, fuzz_backend, name_of
+from ivit_ref.testing.checks import check_operator
+from ivit_ref.testing.fuzz import Mismatch, fuzz_backend, name_of
 from ivit_ref.testing.subject import BadBackend, InProcess, checked
 
 __all__ = ["BadBackend", "Mismatch", "check_backend", "fuzz_backend"]
@@ -36,15 +36,11 @@ def check_backend(
     and must be answered in the same way, within ``timeout`` seconds (BadBackend). The function gets copies and is copied: it
     may reuse both.
     """
-    if not isinstance(suite, str) or not isinstance(profile, (str, type(None))):
-        raise InputError(f"check_backend: suite and profile must be names, but found {suite!r}, {profile!r}")
-    if profile is not None and profile not in PROFILES:
-        raise InputError(f"check_backend: the profile must be one of {', '.join(PROFILES)}, but found {profile!r}")
-    lookup(suite, "check_backend: ")
+    check_operator(suite, profile, "check_backend: ", what="suite")
     check_random(random, seed, "check_backend: ")
-    check_timeout(timeout, "check_backend: ")
-    backend = Backend(function, name_of(function))
-    subject = InProcess(backend, timeout, strict=False)
+    check_timeout(timeout, "check_backend: timeout ")
+    backend = Backend(function, name_of(function), timeout)
+    subject = InProcess(backend, strict=False)
     source = subject.name
     compared = []
     for case in suite_cases(suite, [profile] if profile else PROFILES, random, seed):

@@ -20,6 +20,7 @@ from ivit_ref.testing import (
     calls_runtimes,
     calls_scale,
 )
+from ivit_ref.testing.checks import check_operator
 from ivit_ref.testing.elements import Call
 
 FAMILIES: tuple[dict[str, st.SearchStrategy[Call]], ...] = (
@@ -48,9 +49,7 @@ def calls(op: str, *, profile: str | None = None, overflow: Overflow | None = No
     ``overflow``: only calls that are answered under that policy; None is also what values alone stop: a width that is left, a
     denominator of 0. Shrinks to few elements, small numbers and a simple scale.
     """
-    lookup(op, "calls: ")
-    if profile is not None and profile not in PROFILES:
-        raise InputError(f"calls: the profile must be one of {', '.join(PROFILES)}, but found {profile!r}")
+    check_operator(op, profile, "calls: ")
     if overflow is not None and overflow not in OVERFLOWS:
         raise InputError(f"calls: overflow must be one of {', '.join(OVERFLOWS)}, but found {overflow!r}")
     drawn = PROFILED[op](PROFILES[profile]) if profile and op in PROFILED else CALLS[op]

@@ -8,47 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import hypothesis.extra.numpy as hnp
-import hypothesis.strategies as st
 import numpy as np
+from hypothesis import strategies as st
 
-from ivit_ref import dyadic
 from ivit_ref.integers import BOUNDS
-from ivit_ref.ir import Array, Quant, TensorType
+from ivit_ref.ir import Quant, TensorType
 from ivit_ref.registry import lookup
+from ivit_ref.testing.elements import Call, arrays
+from ivit_ref.testing.rows import rows, stressed
+from ivit_ref.testing.values import scales
 
 Attributes = dict[str, Any]
-Call = tuple[tuple[Array, ...], Attributes]
-
-DTYPES = ("int8", "int16", "int32")
-
-
-def shapes() -> st.SearchStrategy[tuple[int, ...]]:
-    """One to three axes, at most 64 elements."""
-    return st.one_of(
-        st.tuples(st.integers(1, 64)),
-        st.tuples(st.integers(1, 5), st.integers(1, 12)),
-        st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 7)),
-    )
-
-
-@st.composite
-def integer_arrays(draw: st.DrawFn, dtype: str, shape: tuple[int, ...]) -> Array:
-    """Rows as they come, near 0, at the ends of the dtype, of equal numbers, and of few."""
-    low, high = BOUNDS[dtype]
-    ends = st.sampled_from([low, low + 1, 0, high - 1, high])
-    near = st.integers(max(low, -40), 40)
-    value = st.one_of(st.integers(low, high), near, ends)
-    few = st.lists(value, min_size=1, max_size=3).flatmap(st.sampled_from)
-    elements = draw(st.sampled_from([st.integers(low, high), near, ends, few, st.just(draw(value))]))
-    array: Array = draw(hnp.arrays(dtype, shape, elements=elements, fill=st.nothing()))
-    return array
-
-
-def scales(smallest: float = 2.0**-14) -> st.SearchStrategy[float]:
-    """What a step may be worth: usual values, powers of two, anything; each a float32."""
-    usual = st.sampled_from([dyadic.float32(s) for s in (0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.006, 0.004, 0.001)])
-    return st.one_of(usual, st.integers(-9, 0).map(lambda e: 2.0**e), st.floats(smallest, 1.0, width=32))
 
 
 def following(op: str, scale: float, **chosen: Any) -> Attributes:
@@ -77,11 +47,11 @@ def resulting() -> st.SearchStrategy[tuple[int, str]]:
 @st.composite
 def i_bert_softmax_calls(draw: st.DrawFn) -> Call:
     """Calls of IBertSoftmax."""
-    x = draw(integer_arrays(draw(st.sampled_from(DTYPES)), draw(shapes())))
+    x = draw(rows("IBertSoftmax"))
     out_bits, dtype = draw(resulting())
     chosen = {"n": draw(st.sampled_from([30, 30, 8])), "out_bits": out_bits, "dtype": dtype}
     if draw(st.booleans()):
-        return (x,), following("IBertSoftmax", draw(scales()), **chosen)
+        return (x,), following("IBertSoftmax", draw(scales(min_value=2.0**-14)), **chosen)
     unit = draw(exponential_units(2**30))
     multiplier = draw(st.one_of(st.integers(1, 2**31 - 1), st.integers(0, 30).map(lambda e: 2**e)))
     room = (unit["c"] * multiplier).bit_length() - 1
@@ -91,10 +61,10 @@ def i_bert_softmax_calls(draw: st.DrawFn) -> Call:
 @st.composite
 def log_int_softmax_calls(draw: st.DrawFn) -> Call:
     """Calls of LogIntSoftmax."""
-    x = draw(integer_arrays(draw(st.sampled_from(DTYPES)), draw(shapes())))
+    x = draw(rows("LogIntSoftmax"))
     bits = draw(st.sampled_from([4, 4, 3, 2, 1]))
     if draw(st.booleans()):
-        return (x,), following("LogIntSoftmax", draw(scales(2.0**-11)), n=30, bits=bits)
+        return (x,), following("LogIntSoftmax", draw(scales(min_value=2.0**-11)), n=30, bits=bits)
     n = draw(st.one_of(st.just(30), st.integers(0, 56)))
     unit = draw(exponential_units(min(2**30, 2**62 // (x.shape[-1] << n))))
     return (x,), {**unit, "n": n, "bits": bits}
@@ -103,10 +73,10 @@ def log_int_softmax_calls(draw: st.DrawFn) -> Call:
 @st.composite
 def i_bert_gelu_calls(draw: st.DrawFn) -> Call:
     """Calls of IBertGELU: of int8 as it should be, of accumulators as released, and of any constants."""
-    x = draw(integer_arrays(draw(st.sampled_from(DTYPES)), draw(shapes())))
+    x = draw(rows("IBertGELU"))
     kind = draw(st.sampled_from(["narrow", "released", "any"]))
     if kind == "narrow":
-        return (x,), following("IBertGELU", draw(scales(2.0**-13)), shift=0)
+        return (x,), following("IBertGELU", draw(scales(min_value=2.0**-13)), shift=0)
     if kind == "released":
         return (x,), following("IBertGELU", draw(st.floats(2.0**-19, 2.0**-8, width=32)), shift=14)
     shift = draw(st.integers(0, 30))
@@ -118,9 +88,9 @@ def i_bert_gelu_calls(draw: st.DrawFn) -> Call:
 @st.composite
 def i_bert_layer_norm_calls(draw: st.DrawFn) -> Call:
     """Calls of IBertLayerNorm."""
-    x = draw(integer_arrays(draw(st.sampled_from(["int8", "uint8", "int16", "int32"])), draw(shapes())))
-    small = hnp.arrays("int32", x.shape[-1:], elements=st.integers(-(2**20), 2**20), fill=st.nothing())
-    bias = draw(st.one_of(st.just(np.zeros(x.shape[-1:], "int32")), small, integer_arrays("int32", x.shape[-1:])))
+    x = draw(rows("IBertLayerNorm"))
+    small = arrays("int32", x.shape[-1:], st.integers(-(2**20), 2**20))
+    bias = draw(st.one_of(st.just(np.zeros(x.shape[-1:], "int32")), small, stressed("int32", x.shape[-1:])))
     return (x, bias), {"shift": draw(st.one_of(st.sampled_from([0, 0, 1, 4, 31]), st.integers(0, 31)))}
 
 
@@ -131,8 +101,8 @@ def shift_mat_mul_calls(draw: st.DrawFn) -> Call:
     i, k, j = draw(st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 4)))
     first, second = draw(st.sampled_from([((), ()), ((2,), ()), ((), (2,)), ((2, 1), (3,)), ((2, 3), (2, 3))]))
     element = st.one_of(st.integers(0, 2**bits), st.sampled_from([0, 2**bits - 1, 2**bits]))
-    codes = draw(hnp.arrays("uint8", (*first, i, k), elements=element, fill=st.nothing()))
-    v = draw(integer_arrays(draw(st.sampled_from(["int8", "uint8", "int16"])), (*second, k, j)))
+    codes = draw(arrays("uint8", (*first, i, k), element))
+    v = draw(stressed(draw(st.sampled_from(["int8", "uint8", "int16"])), (*second, k, j)))
     return (codes, v), {"bits": bits, "alpha": draw(st.sampled_from([1.0, 0.125]))}
 
 

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from ivit_ref.compare.backend import Backend, backend_named
+from ivit_ref.compare.waiting import Hangs
 from ivit_ref.errors import InputError, IvitError
 from ivit_ref.golden.case import Case
 from ivit_ref.golden.group import Group
 from ivit_ref.golden.make import group_case
 from ivit_ref.ir import Array
-from ivit_ref.testing.subject import BadBackend, hanging, watched
+from ivit_ref.testing.subject import BadBackend, watched
 
 START = 120.0
 """Seconds that importing a backend may take."""
@@ -71,7 +72,7 @@ class Child:
         try:
             if not self._pipe.poll(timeout):
                 self.close()
-                raise hanging(who, timeout)
+                raise BadBackend("hangs", str(Hangs(who, timeout)))
             kind, content = self._pipe.recv()
         except (EOFError, ConnectionError):
             raise BadBackend("dies", f"{who}: must answer, but {self._death()}") from None

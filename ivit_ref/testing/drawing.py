@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from hypothesis import strategies as st
 
+from ivit_ref import dyadic
 from ivit_ref.build import GraphBuilder
 from ivit_ref.integers import BOUNDS
 from ivit_ref.ir import Array, Dim, Quant, Shape, Value
@@ -19,7 +20,10 @@ LARGEST_RANK = 5
 SMALLEST_UNIT = 2.0**-10
 """The smallest step that ShiftGELU and Shiftmax are given: 1/S fits the narrow sums of every profile, nearly always."""
 
-SCALES = st.one_of(st.sampled_from([0.5, 0.25, 2.0**-7]), st.floats(2.0**-8, 1.0, width=32))
+SCALES = st.one_of(
+    st.sampled_from([0.5, 0.25, 2.0**-7, dyadic.base_two_step(5), dyadic.base_two_step(0)]), st.floats(2.0**-8, 1.0, width=32)
+)
+"""Those that ITASoftmax needs are among them."""
 
 BY_PROFILE = ("Shiftmax", "ShiftExp")
 """Operators whose result has a dtype or a scale that the profile chooses."""

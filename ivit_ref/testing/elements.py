@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, get_args
 
 import numpy as np
 from hypothesis import strategies as st
 
+from ivit_ref.integers import BOUNDS
 from ivit_ref.ir import Array
+from ivit_ref.profiles import MeanRounding
 
 Call = tuple[tuple[Array, ...], dict[str, Any]]
 """The arrays that an operator is given, in its own order, and all of its attributes."""
 
-ROUNDINGS = ("floor", "truncate", "half_up", "half_away", "half_even")
-MEAN_ROUNDINGS = ("half_even", "half_away", "truncate")
+MEAN_ROUNDINGS: tuple[MeanRounding, ...] = get_args(MeanRounding)
 NARROW = ("int8", "uint8", "int16")
 ACCUMULATORS = ("int8", "uint8", "int16", "int32")
 RESULTS = ("int8", "uint8", "int16", "uint16", "int32")
@@ -22,17 +24,9 @@ EDGES = ("int8", "uint8", "int16", "uint16")
 INTEGERS = ("bool", "int8", "uint8", "int16", "uint16", "int32", "int64")
 
 
-def bounds(dtype: str) -> tuple[int, int]:
-    """The smallest and the largest value of an integer dtype, or of bool."""
-    if dtype == "bool":
-        return 0, 1
-    info = np.iinfo(dtype)
-    return int(info.min), int(info.max)
-
-
 def values(dtype: str) -> st.SearchStrategy[int]:
     """Any value of the dtype; its ends and what is next to zero more often."""
-    low, high = bounds(dtype)
+    low, high = BOUNDS[dtype]
     special = sorted({low, min(low + 1, high), max(low, -1), 0, 1, max(high - 1, low), high}, key=abs)
     return st.sampled_from(special) | anywhere(low, high)
 
@@ -41,6 +35,20 @@ def anywhere(low: int, high: int) -> st.SearchStrategy[int]:
     """Any integer from low to high, all about as often: ``st.integers`` prefers small ones in a large range."""
     count = (high - low).bit_length() // 8 + 1
     return st.binary(min_size=count, max_size=count).map(lambda b: low + int.from_bytes(b, "big") % (high - low + 1))
+
+
+def between(low: int, high: int) -> st.SearchStrategy[int]:
+    """Integers from low to high: half of them at an end, around 0, or at a power of two or beside it."""
+    boundaries = sorted({v for v in _boundaries(low, high) if low <= v <= high}, key=lambda v: (abs(v), -v))
+    ends = sorted({max(low, min(0, high)), low, high}, key=abs)
+    return st.one_of(st.sampled_from(ends), st.sampled_from(boundaries), st.integers(low, high), anywhere(low, high))
+
+
+def _boundaries(low: int, high: int) -> Iterator[int]:
+    for v in (low, high, 0):
+        yield from (v - 1, v, v + 1)
+    for e in range(max(abs(low), abs(high)).bit_length()):
+        yield from (s * 2**e + k for s in (1, -1) for k in (-1, 0, 1))
 
 
 def odds(highest: int) -> st.SearchStrategy[int]:

@@ -9,10 +9,8 @@ from ivit_ref.compare.difference import integers_of
 from ivit_ref.compare.explain import Evidence, evidence, explain
 from ivit_ref.errors import InputError, IvitError
 from ivit_ref.golden.case import Case
-from ivit_ref.golden.make import check_random
 from ivit_ref.ir import Array
-from ivit_ref.profiles import PROFILES
-from ivit_ref.registry import lookup
+from ivit_ref.testing.checks import check_search
 from ivit_ref.testing.extra import needing_hypothesis
 from ivit_ref.testing.paste import as_json, as_python, literal
 from ivit_ref.testing.subject import BadBackend, InProcess
@@ -20,9 +18,6 @@ from ivit_ref.text import format_attributes
 
 if TYPE_CHECKING:
     from ivit_ref.testing.search import Search
-
-LONGEST = 10**5
-"""Seconds of a time-out."""
 
 SHOWN = 3
 """Settings of which each explains everything: how many are named."""
@@ -61,7 +56,7 @@ def fuzz_backend(
         raise InputError(f"fuzz_backend: max_examples must be a number from 1, but found {max_examples!r}")
     with needing_hypothesis("fuzz_backend"):
         from ivit_ref.testing.search import Search
-    found = Search(InProcess(Backend(function, name_of(function)), timeout), op, profile, seed)
+    found = Search(InProcess(Backend(function, name_of(function), timeout)), op, profile, seed)
     found.run(max_examples=max_examples)
     if found.found is not None:
         message = told(found, explanation(found))
@@ -69,23 +64,6 @@ def fuzz_backend(
             raise Mismatch(message, found.found.case)
         raise BadBackend(found.found.fault, message, found.found.case) from found.found.cause
     return found.examples
-
-
-def check_search(op: str, profile: str | None, seed: int, timeout: float, who: str) -> None:
-    """What may be searched, and how."""
-    if not isinstance(op, str) or not isinstance(profile, (str, type(None))):
-        raise InputError(f"{who}op and profile must be names, but found {op!r}, {profile!r}")
-    lookup(op, who)
-    if profile is not None and profile not in PROFILES:
-        raise InputError(f"{who}the profile must be one of {', '.join(PROFILES)}, but found {profile!r}")
-    check_random(0, seed, who)
-    check_timeout(timeout, who)
-
-
-def check_timeout(timeout: float, who: str) -> None:
-    """How long an answer may take."""
-    if not isinstance(timeout, (int, float)) or not 0 < timeout <= LONGEST:
-        raise InputError(f"{who}timeout must be seconds above 0, at most {LONGEST}, but found {timeout!r}")
 
 
 def name_of(function: Function) -> str:

@@ -14,13 +14,24 @@ from ivit_ref.errors import InputError
 from ivit_ref.integers import BOUNDS
 from ivit_ref.ir import Array, Dim, Graph, Value
 from ivit_ref.profiles import PROFILES
+from ivit_ref.testing.checks import check_profile
 from ivit_ref.testing.drawing import Drawing, integers, lengths, meaning
-from ivit_ref.testing.steps_arithmetic import ARITHMETIC, conv, dequantize, exponential, gelu, int_div, int_sqrt, mul
+from ivit_ref.testing.steps_arithmetic import (
+    ARITHMETIC,
+    conv,
+    dequantize,
+    exponential,
+    gelu,
+    int_div,
+    int_sqrt,
+    mul,
+    softmax,
+)
 from ivit_ref.testing.steps_movement import MOVEMENT, max_pool
 
 STEPS = ARITHMETIC | MOVEMENT
 
-RARE = (max_pool, conv, mul, exponential, gelu, int_div, int_sqrt)
+RARE = (max_pool, conv, mul, exponential, softmax, softmax, gelu, gelu, int_div, int_sqrt)
 """Steps that apply to few values: they are chosen more often where they do."""
 
 
@@ -32,8 +43,7 @@ def graphs(*, max_steps: int = 8, profile: str | None = None) -> st.SearchStrate
     """
     if type(max_steps) is not int or max_steps < 1:
         raise InputError(f"graphs: max_steps must be a number from 1, but found {max_steps!r}")
-    if profile is not None and profile not in PROFILES:
-        raise InputError(f"graphs: the profile must be one of {', '.join(PROFILES)}, but found {profile!r}")
+    check_profile(profile, "graphs: ")
     return _graphs(max_steps, [profile] if profile else list(PROFILES))
 
 

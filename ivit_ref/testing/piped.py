@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import IO
 
+from ivit_ref.compare.waiting import Hangs, within
 from ivit_ref.errors import InputError
 from ivit_ref.golden.case import Case
 from ivit_ref.golden.pipe import LONGEST_LINE, feed, read_answers
 from ivit_ref.ir import Array
 from ivit_ref.testing.child import ended
-from ivit_ref.testing.subject import BadBackend, hanging, within
+from ivit_ref.testing.subject import BadBackend
 
 
 class Piped:
@@ -50,13 +51,11 @@ class Piped:
         process = self._process
         assert process is not None
         try:
-            return within(self.timeout, lambda: _converse(process, case))
-        except TimeoutError:
-            fault = hanging(who, self.timeout)
+            return within(self.timeout, lambda: _converse(process, case), who)
+        except Hangs as error:
             self.close()
-            raise BadBackend(
-                fault.fault, f"{fault} (each case must be answered, and the output flushed, at its 'end')"
-            ) from None
+            message = f"{error} (each case must be answered, and the output flushed, at its 'end')"
+            raise BadBackend("hangs", message) from None
         except InputError as error:
             raise self._fault(process, who, error) from None
         except OSError as error:

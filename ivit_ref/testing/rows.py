@@ -15,8 +15,18 @@ ROW_DTYPES = {
     "Shiftmax": ("int8", "int16", "int32"),
     "ShiftGELU": ("int8", "int16"),
     "ILayerNorm": ("int8", "int16", "uint8"),
+    "IBertSoftmax": ("int8", "int16", "int32"),
+    "LogIntSoftmax": ("int8", "int16", "int32"),
+    "ITASoftmax": ("int8",),
+    "TFLiteSoftmax": ("int8",),
+    "FloatSoftmax": ("int8", "int16", "int32", "uint8"),
+    "IBertGELU": ("int8", "int16", "int32"),
+    "FloatGELU": ("int8", "int16"),
+    "IBertLayerNorm": ("int8", "int16", "int32", "uint8"),
+    "L1LayerNorm": ("int8", "int16", "uint8"),
+    "FloatLayerNorm": ("int8", "int16", "uint8"),
 }
-"""What the operators that read rows take."""
+"""What the non-linear operators take."""
 
 
 def rows(op: str, *, dtype: str | None = None, min_side: int = 1, max_side: int = 64) -> st.SearchStrategy[Array]:
@@ -26,7 +36,7 @@ def rows(op: str, *, dtype: str | None = None, min_side: int = 1, max_side: int 
     have ``min_side`` to ``max_side`` elements; ``dtype`` is one that the operator takes, None any of them.
     """
     if op not in ROW_DTYPES:
-        raise InputError(f"rows: the operator must be one that reads rows, {', '.join(ROW_DTYPES)}, but found {op!r}")
+        raise InputError(f"rows: the operator must be a non-linear one, {', '.join(ROW_DTYPES)}, but found {op!r}")
     if dtype is not None and dtype not in ROW_DTYPES[op]:
         raise InputError(f"rows: the dtype must be one that {op} takes, {', '.join(ROW_DTYPES[op])}, but found {dtype!r}")
     if type(min_side) is not int or type(max_side) is not int or not 1 <= min_side <= max_side <= 2**16:

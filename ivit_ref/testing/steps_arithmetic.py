@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
+from ivit_ref.build import make_node
 from ivit_ref.errors import IvitError
 from ivit_ref.integers import BOUNDS
 from ivit_ref.ir import Quant, Value
-from ivit_ref.methods import METHODS, Role, attributes
+from ivit_ref.methods import METHODS, Method, Role, attributes
+from ivit_ref.registry import lookup as lookup_operator
 from ivit_ref.testing.drawing import (
     Applies,
     Drawing,
@@ -26,21 +30,39 @@ from ivit_ref.testing.drawing import (
 )
 from ivit_ref.testing.elements import ACCUMULATORS, NARROW
 
+INTEGER: Mapping[Role, tuple[Method, ...]] = {
+    role: tuple(method for method in METHODS[role] if not lookup_operator(method.op).floats) for role in METHODS
+}
+"""The methods that compute in integers: a graph must allow the others (V7)."""
+
+
+def by_method(d: Drawing, role: Role, x: Value, *others: Value, quant: Quant | None = None, **chosen: Any) -> Value:
+    """By any published integer method that takes the values."""
+    profile, taken = d.builder.profile, []
+    assert profile is not None
+    for method in INTEGER[role]:
+        with suppress(IvitError):
+            given: dict[str, Any] = attributes(method, x.quant, x.type, profile) | chosen
+            make_node(method.op, (x, *others), method.name, quant, given, profile)
+            taken.append((method.op, given))
+    op, given = d.choose(taken)
+    return d.node(op, x, *others, quant=quant, **given)
+
 
 def requantize(d: Drawing, x: Value) -> Value:
-    """To one scale, or one for each channel."""
+    """By any published method, to one scale, or one for each channel."""
     dtype = d.choose(["int8", "int16", "uint8", "int32"])
     if x.quant is None:
         multiplier, shift = d.draw(st.integers(1 - 2**31, 2**31 - 1)), d.draw(st.integers(0, 62))
         numbers: dict[str, Any] = {"multiplier": (multiplier,), "shift": (shift,), "axis": 0, "zero_point": 0}
-        return d.node("Requantize", x, quant=d.choose([Quant((0.5,)), None]), dtype=dtype, **numbers)
+        return by_method(d, "requantize", x, quant=d.choose([Quant((0.5,)), None]), dtype=dtype, **numbers)
     axis = len(x.type.shape) - 1 if x.quant.axis is None else x.quant.axis
     channels = lengths(x.type.shape[axis : axis + 1])
     if bool(channels) and d.choose([False, False, True]):
         quant = Quant(tuple(d.scale() for _ in range(channels[0])), axis=axis)
     else:
         quant = meaning(d, dtype)
-    return d.node("Requantize", x, quant=quant, dtype=dtype)
+    return by_method(d, "requantize", x, quant=quant, dtype=dtype)
 
 
 def linear(d: Drawing, x: Value) -> Value:
@@ -73,25 +95,13 @@ def matmul(d: Drawing, x: Value) -> Value:
 
 
 def softmax(d: Drawing, x: Value) -> Value:
-    """By any published method that takes the value; I-ViT's own takes all that this step applies to."""
-    return _by_method(d, "softmax", x)
+    """By any published method."""
+    return by_method(d, "softmax", x)
 
 
 def gelu(d: Drawing, x: Value) -> Value:
-    """By any published method that takes the value; I-ViT's own takes all that this step applies to."""
-    return _by_method(d, "gelu", x)
-
-
-def _by_method(d: Drawing, role: Role, x: Value) -> Value:
-    own, *_ = METHODS[role]
-    method = d.choose(METHODS[role])
-    profile = d.builder.profile
-    assert profile is not None
-    try:
-        chosen: dict[str, Any] = attributes(method, x.quant, x.type, profile)
-        return d.node(method.op, x, **chosen)
-    except IvitError:
-        return d.node(own.op, x)
+    """By any published method."""
+    return by_method(d, "gelu", x)
 
 
 def exponential(d: Drawing, x: Value) -> Value:
@@ -114,11 +124,11 @@ def int_sqrt(d: Drawing, x: Value) -> Value:
 
 
 def layer_norm(d: Drawing, x: Value) -> Value:
-    """With gains of either sign in the scales of the bias."""
+    """By any published method, with gains of either sign in the scales of the bias."""
     channels = lengths(x.type.shape[-1:])
     gains = tuple(d.scale() * d.choose([1, -1]) * 2.0**-30 for _ in range(channels[0]))
     bias = d.constant("int32", channels, Quant(gains, axis=0), d.choose([2**20, 2**31 - 1]))
-    return d.node("ILayerNorm", x, bias)
+    return by_method(d, "layernorm", x, bias)
 
 
 def conv(d: Drawing, x: Value) -> Value:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol
 
 import numpy as np
 
 from ivit_ref.compare.backend import Backend
 from ivit_ref.compare.difference import Difference, difference, integers_of
+from ivit_ref.compare.waiting import Hangs
 from ivit_ref.errors import InputError
 from ivit_ref.events import Context
 from ivit_ref.golden.case import Case
 from ivit_ref.ir import Array
 from ivit_ref.registry import lookup
-
-T = TypeVar("T")
 
 Fault = Literal["differs", "no answer", "hangs", "changes", "writes", "view", "dies"]
 """differs: other integers. no answer: it raises, or gives no arrays of the right names, shapes and dtypes. changes: the same
@@ -51,32 +48,11 @@ class Subject(Protocol):
         """Let go of it."""
 
 
-def within(seconds: float, call: Callable[[], T]) -> T:
-    """What the call gives; TimeoutError when it takes longer: its thread is left behind then, for nothing can stop it."""
-    answers: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            answers.put((call(), None))
-        except BaseException as error:
-            answers.put((None, error))
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        answer, error = answers.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError from None
-    if error is not None:
-        raise error
-    return answer  # type: ignore[return-value]
-
-
 @dataclass(frozen=True)
 class InProcess:
     """A function of this process. ``strict``: it must leave its inputs alone, and share no memory with them."""
 
     backend: Backend
-    timeout: float
     strict: bool = True
 
     @property
@@ -85,25 +61,14 @@ class InProcess:
         return f"backend {self.backend.name}"
 
     def ask(self, case: Case) -> dict[str, Array]:
-        """Ask it in a thread."""
-        call = watched if self.strict else unwatched
+        """Ask it."""
         try:
-            return within(self.timeout, lambda: call(self.backend, case))
-        except TimeoutError:
-            raise hanging(self.backend.at(case.name), self.timeout) from None
+            return watched(self.backend, case) if self.strict else self.backend(case.inputs, case.graph, case.name)
+        except Hangs as error:
+            raise BadBackend("hangs", str(error)) from None
 
     def close(self) -> None:
         """There is nothing to let go of."""
-
-
-def hanging(who: str, timeout: float) -> BadBackend:
-    """What to raise where no answer came."""
-    return BadBackend("hangs", f"{who}: must answer within {timeout:g} seconds, but did not")
-
-
-def unwatched(backend: Backend, case: Case) -> dict[str, Array]:
-    """What a function answers, which gets copies and is copied."""
-    return backend(case.inputs, case.graph, case.name)
 
 
 def watched(backend: Backend, case: Case) -> dict[str, Array]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 from hypothesis import strategies as st
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from ivit_ref.errors import InputError
 from ivit_ref.integers import BOUNDS
 from ivit_ref.ir import LARGEST_FLOAT32, Array, Quant
-from ivit_ref.testing.elements import INTEGERS, anywhere, arrays, shapes
+from ivit_ref.testing.elements import INTEGERS, arrays, between, shapes
 
 USUAL = tuple(float(np.float32(s)) for s in (0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.006, 0.004, 0.001))
 """Scales as trained models have them."""
@@ -40,10 +39,10 @@ def tensors(
     if shape is None:
         _ordered("tensors", "min_dims", "max_dims", min_dims, max_dims, 0, MOST_DIMS)
         _ordered("tensors", "1", "max_side", 1, max_side, 1, 2**16)
-        return shapes(min_dims, max_dims, max_side).flatmap(lambda drawn: arrays(dtype, drawn, _elements(low, high)))
+        return shapes(min_dims, max_dims, max_side).flatmap(lambda drawn: arrays(dtype, drawn, between(low, high)))
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 1 for n in shape):
         raise InputError(f"tensors: the shape must be a tuple of positive integers, but found {shape!r}")
-    return arrays(dtype, shape, _elements(low, high))
+    return arrays(dtype, shape, between(low, high))
 
 
 def scales(*, min_value: float = 2.0**-15, max_value: float = 1.0) -> st.SearchStrategy[float]:
@@ -78,22 +77,8 @@ def quants(
     if axis is not None and (type(axis) is not int or axis < 0):
         raise InputError(f"quants: the axis must be a number from 0, or None, but found {axis!r}")
     several = st.lists(scales(min_value=low, max_value=high), min_size=channels, max_size=channels).map(tuple)
-    zero_points = st.just(0) if symmetric else st.just(0) | _elements(*BOUNDS[dtype])
+    zero_points = st.just(0) if symmetric else st.just(0) | between(*BOUNDS[dtype])
     return st.builds(lambda s, z: Quant(s, z, axis), several, zero_points)
-
-
-def _elements(low: int, high: int) -> st.SearchStrategy[int]:
-    """Integers from low to high; half of them at boundaries."""
-    boundaries = sorted({v for v in _boundaries(low, high) if low <= v <= high}, key=lambda v: (abs(v), -v))
-    ends = sorted({max(low, min(0, high)), low, high}, key=abs)
-    return st.one_of(st.sampled_from(ends), st.sampled_from(boundaries), st.integers(low, high), anywhere(low, high))
-
-
-def _boundaries(low: int, high: int) -> Iterator[int]:
-    for v in (low, high, 0):
-        yield from (v - 1, v, v + 1)
-    for e in range(max(abs(low), abs(high)).bit_length()):
-        yield from (s * 2**e + k for s in (1, -1) for k in (-1, 0, 1))
 
 
 def _values(who: str, dtype: str, low: int | None, high: int | None) -> tuple[int, int]:

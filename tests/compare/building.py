@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -151,6 +152,11 @@ def raising(inputs: Mapping[str, Array], graph: Graph) -> dict[str, Array]:
 
 def leaving(inputs: Mapping[str, Array], graph: Graph) -> dict[str, Array]:
     raise SystemExit(0)
+
+
+def hanging(inputs: Mapping[str, Array], graph: Graph) -> dict[str, Array]:
+    time.sleep(2)
+    return exact(inputs, graph)
 
 
 def nothing(inputs: Mapping[str, Array], graph: Graph) -> dict[str, Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +260,22 @@ def test_a_function_of_inputs_alone_cannot_be_run_node_by_node(capsys: Capture) 
     assert command("compare", pair_case(), f"{HERE}:inputs_alone", "--isolated") == 2
     told(capsys, "--isolated", f"{HERE}:inputs_alone takes inputs alone")
     assert command("compare", pair_case(), f"{HERE}:inputs_alone") == 0
+
+
+@pytest.mark.parametrize("how", ["compare", "explain"])
+def test_a_function_that_takes_too_long_is_named_with_its_case(how: str, capsys: Capture) -> None:
+    out = sys.stdout
+    assert command(how, pair_case(), f"{HERE}:hanging", "--timeout", "0.1") == 2
+    assert sys.stdout is out
+    told(capsys, f"backend {HERE}:hanging ({PAIR}): must answer within 0.1 seconds, but did not")
+    assert command(how, pair_case(), f"{HERE}:exact", "--timeout", "60") == 0
+
+
+def test_a_time_out_is_for_a_function_and_above_0(tmp_path: Path, capsys: Capture) -> None:
+    assert command("compare", pair_case(), dump(tmp_path / "a.npz", block_out=RESULT), "--timeout", "1") == 2
+    told(capsys, "--timeout: is for a function")
+    assert command("compare", pair_case(), f"{HERE}:exact", "--timeout", "0") == 2
+    told(capsys, "--timeout: must be seconds above 0, at most 100000, but found 0.0")
 
 
 def test_a_map_is_for_a_dump(tmp_path: Path, capsys: Capture) -> None:

@@ -7,7 +7,8 @@ from itertools import product
 
 import numpy as np
 
-from ivit_ref.testing.calls_ibert import Call, following
+from ivit_ref.testing.calls_ibert import following
+from ivit_ref.testing.elements import Call
 
 
 def rows(dtype: str) -> list[list[int]]:

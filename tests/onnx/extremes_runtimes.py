@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ivit_ref import dyadic
-from ivit_ref.testing.calls_runtimes import Call
+from ivit_ref.testing.elements import Call
 
 LOW, HIGH = -(2**31), 2**31 - 1
 RESULTS = (("int8", 127), ("uint16", 0), ("int32", LOW))

@@ -13,7 +13,8 @@ from ivit_ref.errors import ConstraintError, IntegerOverflow
 from ivit_ref.events import Context, Event
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import gemmlowp_requantize, requantize, tosa_rescale
-from ivit_ref.testing.calls_runtimes import CALLS, Call, integers
+from ivit_ref.testing.calls_runtimes import CALLS
+from ivit_ref.testing.elements import Call, between
 from tests.agreement import assert_agrees
 
 QUARTER: dict[str, Any] = {"multiplier": (2**30,), "shift": (32,), "axis": 0, "zero_point": 0, "dtype": "int32"}
@@ -58,7 +59,7 @@ def test_gemmlowp_requantize_shifts_left_for_a_factor_of_one_and_more() -> None:
 # --- Properties
 
 
-@given(st.integers(-(2**31) + 1, 2**31 - 1), st.integers(31, 62), integers(-(2**31), 2**31 - 2))
+@given(st.integers(-(2**31) + 1, 2**31 - 1), st.integers(31, 62), between(-(2**31), 2**31 - 2))
 def test_gemmlowp_requantize_p1_p3_is_monotone_and_within_its_bound(multiplier: int, shift: int, x: int) -> None:
     first, second = scaled(x, x + 1, multiplier=multiplier, shift=shift)
     assert first <= second if multiplier >= 0 else first >= second
@@ -89,12 +90,12 @@ def test_gemmlowp_requantize_p4_by_the_negative_is_not_the_negative() -> None:
 @given(st.integers(0, 2**31 - 1), st.integers(2, 62), st.data())
 def test_gemmlowp_requantize_p5_equals_tosa_with_two_roundings(multiplier: int, shift: int, data: st.DataObject) -> None:
     half = min(2 ** (shift - 1), 2**31)
-    x = np.array(data.draw(st.lists(integers(-half, half - 1), min_size=1, max_size=8)), np.int32)
+    x = np.array(data.draw(st.lists(between(-half, half - 1), min_size=1, max_size=8)), np.int32)
     number = {**QUARTER, "multiplier": (multiplier,), "shift": (shift,)}
     np.testing.assert_array_equal(gemmlowp_requantize(x, **number), tosa_rescale(x, **number, double_round=True))
 
 
-@given(st.integers(-(2**31) + 1, 2**31 - 1), st.integers(0, 31), integers(-(2**31), 2**31 - 1))
+@given(st.integers(-(2**31) + 1, 2**31 - 1), st.integers(0, 31), between(-(2**31), 2**31 - 1))
 def test_gemmlowp_requantize_p2_rounds_once_up_to_a_shift_of_31(multiplier: int, shift: int, x: int) -> None:
     assume(-(2**31) <= x << (31 - shift) < 2**31)
     number = {**QUARTER, "multiplier": (multiplier,), "shift": (shift,)}
@@ -102,7 +103,7 @@ def test_gemmlowp_requantize_p2_rounds_once_up_to_a_shift_of_31(multiplier: int,
     np.testing.assert_array_equal(gemmlowp_requantize(array, **number), requantize(array, **number, rounding="half_up"))
 
 
-@given(integers(-(2**31), 2**31 - 1))
+@given(between(-(2**31), 2**31 - 1))
 def test_gemmlowp_requantize_by_the_smallest_number_gives_0(x: int) -> None:
     """As TFLite's multiplier of 0, for a ratio below 2**-32."""
     multiplier, shift = dyadic.from_real(2.0**-40)

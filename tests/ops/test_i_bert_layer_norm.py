@@ -12,7 +12,8 @@ from ivit_ref.errors import ConstraintError, IntegerOverflow
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import i_bert_layer_norm
 from ivit_ref.registry import REGISTRY
-from ivit_ref.testing.calls_ibert import Call, i_bert_layer_norm_calls
+from ivit_ref.testing.calls_ibert import i_bert_layer_norm_calls
+from ivit_ref.testing.elements import Call
 from tests.agreement import Array, assert_agrees, run
 from tests.ops.peers import Reals
 

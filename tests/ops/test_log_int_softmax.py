@@ -13,7 +13,8 @@ from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import log_int_softmax
 from ivit_ref.oracle.log_int_softmax import code
 from ivit_ref.registry import REGISTRY
-from ivit_ref.testing.calls_ibert import Call, following, log_int_softmax_calls
+from ivit_ref.testing.calls_ibert import following, log_int_softmax_calls
+from ivit_ref.testing.elements import Call
 from tests.agreement import Array, assert_agrees, run
 from tests.ops.peers import Reals, float32, i_exp, normal_rows, softmax
 

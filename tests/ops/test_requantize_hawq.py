@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ivit_ref import dyadic
 from ivit_ref.ops import requantize
-from ivit_ref.testing.calls_runtimes import integers
+from ivit_ref.testing.elements import between
 
 RULE: dict[str, Any] = {"rounding": "half_even", "axis": 0, "zero_point": 0}
 
@@ -47,7 +47,7 @@ def ratios() -> st.SearchStrategy[float]:
     return st.one_of(usual, short, st.integers(1, 20).map(lambda k: 2.0**-k * (1 - 2.0**-33)))
 
 
-@given(ratios(), st.lists(integers(-(2**21), 2**21), min_size=1, max_size=30))
+@given(ratios(), st.lists(between(-(2**21), 2**21), min_size=1, max_size=30))
 def test_requantize_is_hawq_v3_while_products_are_below_2_to_the_53(ratio: float, values: list[int]) -> None:
     z = np.array(values, np.int32)
     m, e = batch_frexp(ratio)

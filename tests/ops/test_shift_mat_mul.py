@@ -11,7 +11,8 @@ from ivit_ref.errors import ConstraintError, IntegerOverflow
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import log_int_softmax, matmul, shift_mat_mul
 from ivit_ref.registry import REGISTRY
-from ivit_ref.testing.calls_ibert import Call, following, shift_mat_mul_calls
+from ivit_ref.testing.calls_ibert import following, shift_mat_mul_calls
+from ivit_ref.testing.elements import Call
 from tests.agreement import Array, assert_agrees, run
 from tests.ops.peers import normal_rows
 

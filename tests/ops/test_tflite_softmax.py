@@ -14,7 +14,8 @@ from ivit_ref.events import Context, Event
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.ops import tflite_softmax
 from ivit_ref.registry import REGISTRY
-from ivit_ref.testing.calls_runtimes import CALLS, Call
+from ivit_ref.testing.calls_runtimes import CALLS
+from ivit_ref.testing.elements import Call
 from tests.agreement import assert_agrees
 
 LOGITS = [127, 100, 64, 32, 0, -32, -64, -128]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from ivit_ref.errors import ConstraintError
 from ivit_ref.events import Context, Event
 from ivit_ref.ops import requantize, tosa_rescale
-from ivit_ref.testing.calls_runtimes import CALLS, Call, integers
+from ivit_ref.testing.calls_runtimes import CALLS
+from ivit_ref.testing.elements import Call, between
 from tests.agreement import assert_agrees
 
 QUARTER: dict[str, Any] = {"multiplier": (2**30,), "shift": (32,), "axis": 0, "zero_point": 0, "dtype": "int32"}
@@ -39,7 +40,7 @@ def test_tosa_rescale_agrees_with_its_twin(call: Call) -> None:
 @given(st.integers(0, 2**31 - 1), st.integers(2, 62), st.booleans(), st.data())
 def test_tosa_rescale_is_apply_scale_32(multiplier: int, shift: int, double_round: bool, data: st.DataObject) -> None:
     half = min(2 ** (shift - 1), 2**31)
-    x = data.draw(integers(-half, half - 1))
+    x = data.draw(between(-half, half - 1))
     [y] = scaled(x, double_round=double_round, multiplier=(multiplier,), shift=(shift,))
     assert y == apply_scale_32(x, multiplier, shift, double_round)
     assert -(2**31) <= y < 2**31
@@ -53,7 +54,7 @@ def test_tosa_rescale_rounds_half_up_once_or_twice() -> None:
 # --- Properties
 
 
-@given(st.booleans(), st.integers(0, 2**31 - 1), st.integers(32, 62), integers(-(2**31), 2**31 - 2))
+@given(st.booleans(), st.integers(0, 2**31 - 1), st.integers(32, 62), between(-(2**31), 2**31 - 2))
 def test_tosa_rescale_p1_p3_is_monotone_and_within_its_bound(double_round: bool, multiplier: int, shift: int, x: int) -> None:
     first, second = scaled(x, x + 1, double_round=double_round, multiplier=(multiplier,), shift=(shift,))
     assert first <= second
@@ -61,7 +62,7 @@ def test_tosa_rescale_p1_p3_is_monotone_and_within_its_bound(double_round: bool,
     assert abs(first - Fraction(x * multiplier, 2**shift)) <= bound
 
 
-@given(st.integers(0, 2**31 - 1), st.integers(32, 62), integers(-(2**31), 2**31 - 1))
+@given(st.integers(0, 2**31 - 1), st.integers(32, 62), between(-(2**31), 2**31 - 1))
 def test_tosa_rescale_p2_with_one_rounding_is_requantize_half_up(multiplier: int, shift: int, x: int) -> None:
     number = {**QUARTER, "multiplier": (multiplier,), "shift": (shift,)}
     array = np.array([x], np.int32)

@@ -18,13 +18,17 @@ from ivit_ref.events import EventLog
 from ivit_ref.interpreter import Engine
 from ivit_ref.ir import Array
 from ivit_ref.onnx_io import to_model
+from ivit_ref.registry import REGISTRY
 from ivit_ref.testing import calls_movement, calls_nonlinear, calls_products, calls_scale
 from ivit_ref.testing.graphs import runs
 from tests.onnx.runtimes import RUNTIMES
 
 COUNT = 200
 OWN = {*calls_movement.CALLS, *calls_nonlinear.CALLS, *calls_products.CALLS, *calls_scale.CALLS}
-"""I-ViT's own operators and those between them; the peers come by their methods."""
+"""I-ViT's own operators and those between them."""
+
+PEERS = {name for name, definition in REGISTRY.items() if not definition.floats} - OWN
+"""What other publications have in their place."""
 
 
 def outcome(graph: Graph, inputs: dict[str, Array], engine: Engine) -> tuple[dict[str, Any], list[Any]] | str:
@@ -50,6 +54,7 @@ def test_everything_agrees_on_random_graphs(tmp_path: Path) -> None:
 
     agree()
     assert {name for name in OWN if not seen[name]} == set()
+    assert len({name for name in PEERS if seen[name]}) >= 5
     for kind in ("per axis", "broadcast", "named axes", "wrapped"):
         assert seen[kind] > 5, kind
     assert seen["stopped"] * 10 < seen["graphs"]

@@ -176,7 +176,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "shape": (lambda: tensors("int8", shape=(2, 0)), r"shape must be a tuple of positive integers, but found \(2, 0\)"),
     "dims": (lambda: tensors("int8", min_dims=4), "0 <= min_dims <= max_dims <= 8, but found 4 and 3"),
     "side": (lambda: tensors("int8", max_side=0), "max_side .* but found 1 and 0"),
-    "rows of": (lambda: rows("MatMul"), "rows: the operator must be one that reads rows, .* but found 'MatMul'"),
+    "rows of": (lambda: rows("MatMul"), "rows: the operator must be a non-linear one, .* but found 'MatMul'"),
     "rows dtype": (lambda: rows("ShiftGELU", dtype="int32"), "one that ShiftGELU takes, int8, int16, but found 'int32'"),
     "rows side": (lambda: rows("Shiftmax", min_side=0), "min_side and max_side must be .* but found 0 and 64"),
     "scale": (lambda: scales(min_value=0.0), "a scale must be a float32 above 0, .* but found 0.0 and 1.0"),
