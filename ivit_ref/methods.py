@@ -77,7 +77,7 @@ METHODS: Mapping[Role, tuple[Method, ...]] = {
         Method("ita", "ITASoftmax", _fixed(block=16, shift=5), step=dyadic.base_two_step(5)),
         Method("ita-octaves", "ITASoftmax", _fixed(block=16, shift=0), step=dyadic.base_two_step(0)),
         Method("tflite", "TFLiteSoftmax", _fixed(dtype="int8")),
-        Method("float", "FloatSoftmax", _fixed(out_bits=16, dtype="int16"), kept=("out_bits", "dtype")),
+        Method("float", "FloatSoftmax", _fixed(out_bits=16, dtype="int16")),
     ),
     "gelu": (
         Method("shiftgelu", "ShiftGELU", profiled=True),

@@ -234,12 +234,14 @@ def test_type_bind_replaces_names_everywhere() -> None:
 
 @pytest.mark.parametrize("scale", [0.0, -0.0, float("nan"), float("inf"), -float("inf"), 0.1, 1e-50, 1 + 2.0**-24])
 def test_quant_scales_are_finite_float32_other_than_zero(scale: float) -> None:
-    with pytest.raises(GraphError, match=r"^quant: a scale must be a finite float32 other than zero, but found "):
+    with pytest.raises(GraphError, match=r"^quant: a scale must be a finite float32 other than zero \(.*\), but found "):
         Quant((0.5, scale), axis=0)
 
 
 def test_quant_refuses_a_scale_beyond_float32() -> None:
-    with pytest.raises(GraphError, match=r"^quant: a scale must be a finite float32 other than zero, but found 1e\+300$"):
+    with pytest.raises(
+        GraphError, match=r"^quant: a scale must be a finite float32 .*, but found 1e\+300$"
+    ):
         Quant((1e300,))
 
 

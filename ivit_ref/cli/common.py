@@ -81,16 +81,19 @@ def asked_for(args: argparse.Namespace, model: ModelProto, path: str) -> Graph:
         chosen = {role: name for role, name in given.items() if name in IMPORTED.get(role, ())}
         profile = {"profile": args.profile} if args.profile else {}
         graph = graph_of(model, path, choices=Choices(**chosen, **profile), dims=dims_of(args))  # type: ignore[arg-type]
-        return _exchanged(graph, {role: name for role, name in given.items() if role not in chosen})
-    for role, name in given.items():
-        if name not in methods(role):
-            raise InputError(f"--{role}: {name} is for a model that is imported, but {path} has operators of our own")
+        others = {role: name for role, name in given.items() if role not in chosen}
+        return with_methods(graph, others) if others else graph
     graph = graph_of(model, path, choices=None, dims=dims_of(args))
-    return _exchanged(graph.with_profile(args.profile) if args.profile else graph, given)
+    return exchanged(args, graph.with_profile(args.profile) if args.profile else graph, f"{path} has operators of our own")
 
 
-def _exchanged(graph: Graph, methods: dict[Role, str]) -> Graph:
-    return with_methods(graph, methods) if methods else graph
+def exchanged(args: argparse.Namespace, graph: Graph, why: str) -> Graph:
+    """The graph with the methods that the options choose; ``why`` it has no operator that only an import chooses."""
+    chosen = choices_of(args)
+    for role, name in chosen.items():
+        if name not in methods(role):
+            raise InputError(f"--{role}: {name} is for a model that is imported, but {why}")
+    return with_methods(graph, chosen) if chosen else graph
 
 
 def named_inputs(pairs: list[str]) -> dict[str, Array]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from ivit_ref.arrays import file_digest, same_file
 from ivit_ref.checkpoints import read_state
 from ivit_ref.cli import checkpoint
-from ivit_ref.cli.common import Commands, add_import, add_json, add_profile, asked_for, choices_of, report, table
+from ivit_ref.cli.common import Commands, add_import, add_json, add_profile, asked_for, choices_of, exchanged, report, table
 from ivit_ref.errors import InputError
 from ivit_ref.ir import Graph
 from ivit_ref.models import model_graph, model_named, random_state
@@ -57,7 +57,7 @@ def _paths(args: argparse.Namespace) -> tuple[str | None, str]:
 
 
 def _random(args: argparse.Namespace) -> Graph:
-    _refuse(args, ("num_heads", "image_size", "dims", *choices_of(args)), "the weights are random")
+    _refuse(args, ("num_heads", "image_size", "dims"), "the weights are random")
     if args.model is None:
         raise InputError("--model: must name the architecture of the random weights, but there is none")
     seed = args.seed or 0
@@ -66,7 +66,7 @@ def _random(args: argparse.Namespace) -> Graph:
     config = model_named(args.model)
     with checkpoint.counted(random_state(config, seed)) as state:
         graph = model_graph(state, config, args.profile or "qat", name=f"{args.model}_random_{seed}")
-    return graph.with_metadata(model=args.model)
+    return exchanged(args, graph.with_metadata(model=args.model), "the weights are random")
 
 
 def _rewritten(args: argparse.Namespace, source: str) -> Graph:
@@ -81,13 +81,14 @@ def _rewritten(args: argparse.Namespace, source: str) -> Graph:
 
 
 def _from_checkpoint(args: argparse.Namespace, source: str) -> Graph:
-    _refuse(args, ("dims", *choices_of(args)), f"the source is {source}")
+    _refuse(args, ("dims",), f"the source is {source}")
     with checkpoint.counted(read_state(source)) as state:
         config = checkpoint.architecture(args, state)
         graph = model_graph(state, config, args.profile or "qat", name=Path(source).name.partition(".")[0] or "model")
     # The name of a file may be no text.
     facts = {"source": Path(source).name.encode(errors="backslashreplace").decode(), "source_sha256": file_digest(source)}
-    return graph.with_metadata(**facts, **({"model": args.model} if args.model else {}))
+    told = graph.with_metadata(**facts, **({"model": args.model} if args.model else {}))
+    return exchanged(args, told, f"the source is {source}")
 
 
 def _refuse(args: argparse.Namespace, options: tuple[str, ...], why: str) -> None:
