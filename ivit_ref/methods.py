@@ -58,7 +58,10 @@ def _l1_constant(x: TensorType) -> Attributes:
 
 
 def _safe_shift(x: TensorType) -> Attributes:
-    """The least shift at which no row of the type leaves uint32; the release takes the largest variance seen in training."""
+    """A shift at which no row of the type leaves uint32, even were each deviation the whole range of its dtype.
+
+    The release has the smallest one for the rows that its training saw.
+    """
     low, high = BOUNDS[x.dtype]
     shift = 0
     while row_length(x) * ((high - low) >> shift) ** 2 >= 2**32:

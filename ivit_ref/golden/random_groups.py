@@ -216,7 +216,6 @@ _WINDOW: dict[str, Attribute] = {"strides": (1, 2), "pads": (1, 0, 1, 1), "dilat
 _WEIGHT, _BIAS = Input("int8", (4, LENGTH), shared=True), Input("int32", (4,), "magnitude", shared=True)
 _BIASES = Input("int32", (LENGTH,), "magnitude", shared=True)
 _PUBLISHED: dict[str, Attribute] = {"n": 30, "out_bits": 8, "dtype": "uint8"}
-_NORM_BIAS = Input("int32", (LENGTH,), "magnitude", shared=True)
 _L1 = dict(zip(("multiplier", "shift"), dyadic.l1_constant(LENGTH), strict=True))
 _IMAGE8: dict[str, Attribute] = {"scale": step(0.1), "zero_point": -3, "dtype": "int8", "division": "reciprocal"}
 
@@ -254,14 +253,14 @@ _PLAIN: Mapping[str, list[Variant]] = {
     "ShiftMatMul": [
         Variant("int8", {"bits": 4, "alpha": 1.0}, (Input("uint8", (2, 3), "code"), Input("int8", (3, 4), shared=True)))
     ],
-    "L1LayerNorm": [Variant("uint8", _L1, (Input("uint8"), _NORM_BIAS))],
+    "L1LayerNorm": [Variant("uint8", _L1, (Input("uint8"), _BIASES))],
     "ITASoftmax": [Variant("octave_of_32", {"block": 5, "shift": 5}, (_ROW,), dyadic.base_two_step(5))],
     "FloatSoftmax": [
         Variant("uint8", {"scale": step(0.1), "out_bits": 8, "dtype": "uint8"}, (Input("uint8"),), step(0.1)),
         Variant("int32", {"scale": step(0.002), "out_bits": 16, "dtype": "uint16"}, (_WIDE,), step(0.002)),
     ],
     "FloatGELU": [_at(0.25, "int8", {"scale": 0.25, "out_bits": 8})],
-    "FloatLayerNorm": [Variant("uint8", {}, (Input("uint8"), _NORM_BIAS))],
+    "FloatLayerNorm": [Variant("uint8", {}, (Input("uint8"), _BIASES))],
     "Where": [Variant("int8", {}, (Input("bool", kind="flag"), _ROW, Input("int8", (1,))))],
     "MaxPool": [Variant("int8", {**_WINDOW, "kernel_shape": (2, 2)}, (_IMAGE,))],
     "Reshape": [Variant("int8", {"shape": (4, -1, 2)}, (_BOX,))],
