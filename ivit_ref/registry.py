@@ -169,7 +169,11 @@ def require_one_scale(rule: str, x: Quant) -> None:
 
 
 def _array(name: str, x: object) -> Array:
-    array = np.asanyarray(x)
+    try:
+        array = np.asanyarray(x)
+    except ValueError as error:
+        found = f"{type(x).__name__} ({str(error).splitlines()[0]})"
+        raise ConstraintError(f"{name}: an input must be an array, but found {found}") from error
     if isinstance(array, np.ma.MaskedArray):
         raise ConstraintError(f"{name}: an input must be an array without a mask, but found {type(array).__name__}")
     return array

@@ -120,9 +120,10 @@ def _answer(backend: Backend, group: Group) -> tuple[str, Any]:
     try:
         answer = watched(backend, case)
         for name, array in answer.items():
-            if not isinstance(array, np.ndarray) or array.dtype.hasobject:
-                found = f"{backend.at(case.name)}: tensor {name!r} must be a NumPy array of numbers, but found"
-                raise InputError(f"{found} {type(array).__name__}")
+            plain = isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray)
+            if not plain or array.dtype.hasobject:
+                must = f"{backend.at(case.name)}: tensor {name!r} must be a NumPy array of numbers, without a mask"
+                raise InputError(f"{must}, but found {array.dtype if plain else type(array).__name__}")
         return "answer", {name: np.array(array) for name, array in answer.items()}
     except BadBackend as error:
         return error.fault, str(error)

@@ -66,6 +66,14 @@ def lists(inputs, graph):
     return {"result": [1, 2]}
 
 
+def objects(inputs, graph):
+    return {"result": exact(inputs, graph)["result"].astype(object)}
+
+
+def masked(inputs, graph):
+    return {"result": np.ma.masked_array(exact(inputs, graph)["result"], mask=True)}
+
+
 def view(inputs, graph):
     return {"result": inputs["x"]}
 
@@ -159,7 +167,9 @@ BAD = {
     "crashes": ("dies", "must answer, but its process was ended by SIGSEGV"),
     "raises": ("no answer", "must answer, but raised ValueError: no way (mine.py:"),
     "interrupts": ("no answer", "must answer, but raised KeyboardInterrupt"),
-    "lists": ("no answer", "'result' must be a NumPy array of numbers, but found list"),
+    "lists": ("no answer", "'result' must be a NumPy array of numbers, without a mask, but found list"),
+    "objects": ("no answer", "'result' must be a NumPy array of numbers, without a mask, but found object"),
+    "masked": ("no answer", "'result' must be a NumPy array of numbers, without a mask, but found MaskedArray"),
     "view": ("view", "'result' is a view of its input"),
 }
 

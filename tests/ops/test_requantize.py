@@ -186,6 +186,11 @@ def test_requantize_refuses_empty_axes() -> None:
         requantize(np.zeros((2, 0), np.int32), **HALF)
 
 
+def test_requantize_refuses_rows_of_different_lengths() -> None:
+    with pytest.raises(ConstraintError, match=r"^Requantize: an input must be an array, but found list \(.*\)$"):
+        requantize([[1], [1, 2]], **HALF)
+
+
 def test_requantize_scale_of_the_result_is_a_choice() -> None:
     types = [TensorType("int32", (1, 3))]
     assert REGISTRY["Requantize"].result_quant([Quant((0.5,))], types, HALF) is None

@@ -214,7 +214,8 @@ METHODS_BESIDE = [(methods[0].op, method) for methods in METHODS.values() for me
 @pytest.mark.parametrize(("op", "method"), METHODS_BESIDE, ids=[f"{op}-{method.name}" for op, method in METHODS_BESIDE])
 def test_every_method_stands_beside_the_first_of_its_role(op: str, method: Method) -> None:
     """At the scale that it is made for, if it is made for one."""
-    found = error(op, scale=method.step or 0.05, against=[method.name], rows=1)
+    scale = method.step or 0.05
+    found = error(op, scale=scale, against=[method.name], rows=1)
     assert found[-1].subject.method == method
     assert found[-1].total.facts()["inputs"] == found[0].total.facts()["inputs"]
     assert found[-1].total.refused == 0
