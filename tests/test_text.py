@@ -40,10 +40,9 @@ def dyadics(node: Node) -> dict[str, list[Fraction]]:
     """The same from the attributes, all of them."""
     result = {}
     for key, names in DYADICS.items():
-        if names[0] in node.attributes:
-            multipliers, shifts = (node.attributes[name] for name in names)
-            assert isinstance(multipliers, tuple)
-            assert isinstance(shifts, tuple)
+        if set(names) <= set(node.attributes):
+            both = (node.attributes[name] for name in names)
+            multipliers, shifts = (a if isinstance(a, tuple) else (a,) for a in both)
             result[key] = [Fraction(int(m), 2 ** int(s)) for m, s in zip(multipliers, shifts, strict=True)]
     return result
 
@@ -161,3 +160,14 @@ def test_the_name_of_a_node_is_shown_where_it_is_not_that_of_its_output() -> Non
     first, second = small().nodes
     assert " name=" not in format_node(first)
     assert " name=add " in format_node(second)
+
+
+def test_one_dyadic_number_is_shown_as_one() -> None:
+    """That of L1LayerNorm."""
+    assert format_attributes({"multiplier": 3, "shift": 4}) == "dyadic=3/2^4"
+
+
+def test_a_multiplier_without_a_right_shift_is_a_number() -> None:
+    """That of TFLiteSoftmax: ``multiplier * 2**left_shift``."""
+    attributes = {"multiplier": 2**30, "left_shift": 5, "diff_min": -124, "dtype": "int8"}
+    assert format_attributes(attributes) == "multiplier=1073741824 left_shift=5 diff_min=-124 dtype=int8"
