@@ -71,9 +71,8 @@ class Quant:
         object.__setattr__(self, "scale", tuple(self.scale))
         for s in self.scale:
             if not 2.0**-149 <= abs(s) <= LARGEST_FLOAT32 or float(np.float32(s)) != s:
-                raise GraphError(
-                    f"quant: a scale must be a finite float32 other than zero (numpy.float32 gives the nearest), but found {s!r}"
-                )
+                must = "a scale must be a finite float32 other than zero (numpy.float32 gives the nearest)"
+                raise GraphError(f"quant: {must}, but found {s!r}")
         if not self.scale or (self.axis is None and len(self.scale) != 1):
             raise GraphError(f"quant: without an axis there must be one scale, but found {len(self.scale)}")
 

@@ -33,15 +33,14 @@ def format_node(node: Node) -> str:
 
 def format_attributes(attributes: Mapping[str, Attribute]) -> str:
     """``key=value``, with each multiplier and shift as one dyadic number ``m/2^s``."""
-    dyadics = {key for key, shift in DYADICS.items() if key in attributes and shift in attributes}
-    shifts = {DYADICS[key] for key in dyadics}
+    dyadics = _dyadics(attributes)
+    inside = {DYADICS[key] for key in dyadics}
     parts = []
     for key, value in attributes.items():
         if key in dyadics:
-            numbers = zip(_numbers(value), _numbers(attributes[DYADICS[key]]), strict=True)
-            shown = _some([f"{m}/2^{s}" for m, s in numbers])
+            shown = _some([f"{m}/2^{s}" for m, s in dyadics[key]])
             parts.append(f"{key.removesuffix('multiplier')}dyadic={shown}")
-        elif key not in shifts:
+        elif key not in inside:
             parts.append(f"{key}={_some([_plain(v) for v in value]) if isinstance(value, tuple) else _plain(value)}")
     return " ".join(parts)
 
@@ -71,10 +70,8 @@ def graph_facts(graph: Graph) -> dict[str, Any]:
 def _node_facts(node: Node) -> dict[str, Any]:
     facts: dict[str, Any] = {"name": node.name, "op": node.op, "inputs": list(node.inputs), "output": _facts(node.output)}
     facts["attributes"] = {k: list(v) if isinstance(v, tuple) else v for k, v in node.attributes.items()}
-    for key, shift in DYADICS.items():
-        if key in node.attributes and shift in node.attributes:
-            numbers = zip(_numbers(node.attributes[key]), _numbers(node.attributes[shift]), strict=True)
-            facts[f"{key.removesuffix('multiplier')}real"] = [float(to_fraction(m, s)) for m, s in numbers]
+    for key, numbers in _dyadics(node.attributes).items():
+        facts[f"{key.removesuffix('multiplier')}real"] = [float(to_fraction(m, s)) for m, s in numbers]
     return facts
 
 
@@ -88,8 +85,14 @@ def _value(value: Value) -> str:
     return f"{value.name}: {value.type}" + (f" {value.quant}" if value.quant else "")
 
 
-def _numbers(value: Attribute) -> tuple[int, ...]:
-    return tuple(int(v) for v in value) if isinstance(value, tuple) else (int(value),)
+def _dyadics(attributes: Mapping[str, Attribute]) -> dict[str, list[tuple[int, int]]]:
+    """Multipliers with their shifts; the multiplier of TFLiteSoftmax has none."""
+    pairs = {key: shift for key, shift in DYADICS.items() if key in attributes and shift in attributes}
+    return {key: list(zip(_numbers(attributes[key]), _numbers(attributes[s]), strict=True)) for key, s in pairs.items()}
+
+
+def _numbers(value: Attribute) -> list[int]:
+    return [int(v) for v in (value if isinstance(value, tuple) else (value,))]
 
 
 def _plain(value: object) -> str:

@@ -239,9 +239,7 @@ def test_quant_scales_are_finite_float32_other_than_zero(scale: float) -> None:
 
 
 def test_quant_refuses_a_scale_beyond_float32() -> None:
-    with pytest.raises(
-        GraphError, match=r"^quant: a scale must be a finite float32 .*, but found 1e\+300$"
-    ):
+    with pytest.raises(GraphError, match=r"^quant: a scale must be a finite float32 .*, but found 1e\+300$"):
         Quant((1e300,))
 
 

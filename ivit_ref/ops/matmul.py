@@ -16,7 +16,7 @@ Sources
 Constraints
     (C1) a and b are int8, uint8, int16 or int32
     (C2) both have two axes or more; the last of a is as long as the last but one of b; the others broadcast
-    (C3) alpha is finite and positive
+    (C3) alpha is a finite, positive float32
     (C4) at most one of a and b is int32, and then k is known and at most 2**16: no exact sum leaves int64
 """
 
@@ -47,7 +47,8 @@ def infer(a: TensorType, b: TensorType, *, alpha: float) -> TensorType:
     require_dtype("MatMul (C1)", "a", a, *FACTORS)
     require_dtype("MatMul (C1)", "b", b, *FACTORS)
     shape = product_shape("MatMul (C2)", a, b)
-    require(math.isfinite(alpha) and alpha > 0, "MatMul (C3)", "alpha must be finite and positive", alpha)
+    holds = math.isfinite(alpha) and alpha > 0 and dyadic.float32(alpha) == alpha
+    require(holds, "MatMul (C3)", "alpha must be a finite, positive float32", alpha)
     wide = [x for x in (a, b) if x.dtype == "int32"]
     holds = not wide or (len(wide) == 1 and is_short(a.shape[-1]))
     require(holds, "MatMul (C4)", "at most one input may be int32, and then k must be at most 2**16", f"{a} and {b}")

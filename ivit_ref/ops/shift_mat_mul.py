@@ -14,7 +14,7 @@ Constraints
     (C1) codes is uint8; v is int8, uint8 or int16
     (C2) both have two axes or more; the last of codes is as long as the last but one of v; the others broadcast
     (C3) 1 <= bits <= 4: from 5 on, the shift of 31 that a code of 0 asks for leaves no room in int32
-    (C4) alpha is finite and positive
+    (C4) alpha is a finite, positive float32
     (C5) no code is above 2**bits: such a one was made with other bits
 """
 
@@ -44,7 +44,8 @@ def infer(codes: TensorType, v: TensorType, *, bits: int, alpha: float) -> Tenso
     require_dtype("ShiftMatMul (C1)", "v", v, "int8", "uint8", "int16")
     shape = product_shape("ShiftMatMul (C2)", codes, v)
     check_bits("ShiftMatMul (C3)", bits)
-    require(math.isfinite(alpha) and alpha > 0, "ShiftMatMul (C4)", "alpha must be finite and positive", alpha)
+    holds = math.isfinite(alpha) and alpha > 0 and dyadic.float32(alpha) == alpha
+    require(holds, "ShiftMatMul (C4)", "alpha must be a finite, positive float32", alpha)
     return TensorType("int32", shape)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from hypothesis import strategies as st
 
+from ivit_ref import dyadic
 from ivit_ref.profiles import Profile
 from ivit_ref.testing.elements import (
     ACCUMULATORS,
@@ -36,7 +37,7 @@ def matmul_calls(draw: st.DrawFn) -> Call:
         a_elements = b_elements = draw(st.sampled_from([st.just(-(2**15)), ends, mixed]))
     a = draw(arrays(a_dtype, (*a_leading, rows, inner), a_elements))
     b = draw(arrays(b_dtype, (*b_leading, inner, columns), b_elements))
-    return (a, b), {"alpha": draw(st.sampled_from([1.0, 0.125, 8**-0.5, 3.0]))}
+    return (a, b), {"alpha": draw(st.sampled_from([1.0, 0.125, dyadic.float32(8**-0.5), 3.0]))}
 
 
 def biases() -> st.SearchStrategy[int]:

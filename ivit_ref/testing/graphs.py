@@ -71,6 +71,7 @@ def _source(d: Drawing, name: str, batch: Dim) -> Value:
         x = d.builder.input(name, "float32", shape)
         division = d.choose(["reciprocal", "direct"])
         return d.node("Quantize", x, scale=q.scale[0], zero_point=q.zero_point, dtype=dtype, division=division)
+    dtype = d.choose([dtype, "int32"])
     return d.builder.input(name, dtype, shape, meaning(d, dtype) if kind == "integer" else None)
 
 

@@ -125,9 +125,9 @@ def test_matmul_c2_takes_shapes_that_broadcast(
 
 
 def test_matmul_c3_takes_finite_positive_factors() -> None:
-    for alpha in (math.ulp(0.0), 1.0, 2.0**127):
+    for alpha in (2.0**-149, 1.0, 2.0**127):
         assert matmul(ROW, COLUMN, alpha=alpha).tolist() == [[11]]
-    for alpha in (0.0, -0.0, -1.0, math.nan, math.inf):
+    for alpha in (0.0, -0.0, -1.0, math.nan, math.inf, 0.1, 2.0**128, math.ulp(0.0)):
         with pytest.raises(ConstraintError, match=r"MatMul \(C3\)"):
             matmul(ROW, COLUMN, alpha=alpha)
 

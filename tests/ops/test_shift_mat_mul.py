@@ -120,8 +120,8 @@ def test_shift_mat_mul_c3_bits_are_from_1_to_4(bits: int) -> None:
 
 
 @pytest.mark.parametrize("alpha", [0.0, -1.0, float("inf"), float("nan")])
-def test_shift_mat_mul_c4_alpha_is_finite_and_positive(alpha: float) -> None:
-    with pytest.raises(ConstraintError, match=r"^ShiftMatMul \(C4\): alpha must be finite and positive, but found"):
+def test_shift_mat_mul_c4_alpha_is_a_positive_float32(alpha: float) -> None:
+    with pytest.raises(ConstraintError, match=r"^ShiftMatMul \(C4\): alpha must be a finite, positive float32, but found"):
         shift_mat_mul(codes([0, 0, 0]), V, bits=4, alpha=alpha)
 
 

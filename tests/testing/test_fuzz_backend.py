@@ -128,6 +128,12 @@ def test_rows_that_are_refused_are_not_given() -> None:
 
 # --- Mutants: each is found in a few hundred examples, and shrunk to a few elements
 
+
+def rounded_once(inputs: Arrays, graph: Graph) -> dict[str, Array]:
+    a = graph.nodes[0].attributes
+    return {"result": lookup("Requantize").run([inputs["x"]], {**a, "rounding": "half_away"}, Context("wrap"))}
+
+
 MUTANTS: dict[str, tuple[str, str | None, Callable[..., Any], int]] = {
     "Shiftmax: n one less": ("Shiftmax", "tvm", ONE_LESS, 2),
     "Shiftmax: half kept": ("Shiftmax", "tvm", mutant(half="keep"), 2),
@@ -148,6 +154,10 @@ MUTANTS: dict[str, tuple[str, str | None, Callable[..., Any], int]] = {
     "Linear: int8 wraps": ("Linear", None, changed(lambda y: y.astype(np.int8)), 1),
     "Mul: int16 wraps": ("Mul", None, changed(lambda y: y.astype(np.int16)), 1),
     "Lookup: off by one": ("Lookup", None, changed(lambda y: y ^ 1), 1),
+    "IBertSoftmax: b one more": ("IBertSoftmax", None, mutant(b=lambda b: b + 1), 2),
+    "TFLiteSoftmax: left shift": ("TFLiteSoftmax", None, mutant(left_shift=lambda s: s - 1), 3),
+    "L1LayerNorm: multiplier": ("L1LayerNorm", None, mutant(multiplier=lambda m: m + 1), 2),
+    "GemmlowpRequantize: rounded once": ("GemmlowpRequantize", None, rounded_once, 1),
     "Roll: the other way": ("Roll", None, lambda inputs, graph: rolled_back(inputs, graph), 3),
 }
 
@@ -161,6 +171,7 @@ def rolled_back(inputs: Arrays, graph: Graph) -> dict[str, Array]:
 def test_a_mutant_is_found_and_shrunk(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     op, profile, function, most = MUTANTS[name]
     monkeypatch.setattr("ivit_ref.testing.fuzz.explanation", lambda search: "")  # looking for a reason takes seconds
+    monkeypatch.setattr("ivit_ref.testing.search.SHRINKING", 600.0)  # seconds of a machine that may do other things
     message, case = found(function, op, profile)
     assert case.tensors[case.graph.nodes[0].inputs[0]].size <= most
     want = case.tensors["result"]
