@@ -50,21 +50,20 @@ def with_methods(graph: Graph, methods: Mapping[Role, str]) -> Graph:
 def _bare(graph: Graph) -> Graph:
     """The graph without what an earlier exchange put around its softmaxes."""
     readers = Counter(name for node in graph.nodes for name in node.inputs) + Counter(graph.outputs)
+
+    def alone_reads(reader: Node, source: Node) -> bool:
+        return reader.inputs == (source.output.name,) and readers[source.output.name] == 1
+
     nodes = {node.name: node for node in graph.nodes}
     for node in graph.nodes:
-        if "softmax" not in roles_of(node.op):
+        if node.op not in ("ITASoftmax", "TFLiteSoftmax"):
             continue
         center = nodes.get(node.name.removesuffix(CODED))
-        if center and center.op == "Center" and center.inputs == (node.output.name,) and readers[node.output.name] == 1:
+        if center and center.op == "Center" and alone_reads(center, node):
             del nodes[node.name]
             node = nodes[center.name] = replace(node, name=center.name, outputs=center.outputs)
         before = nodes.get(node.name + LOGITS)
-        if (
-            before
-            and "requantize" in roles_of(before.op)
-            and node.inputs == (before.output.name,)
-            and readers[before.output.name] == 1
-        ):
+        if before and "requantize" in roles_of(before.op) and alone_reads(node, before):
             del nodes[before.name]
             nodes[node.name] = replace(node, inputs=before.inputs)
     return replace(graph, nodes=tuple(nodes.values()))

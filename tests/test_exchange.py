@@ -8,6 +8,7 @@ import pytest
 
 import ivit_ref
 from ivit_ref import Graph, GraphBuilder, Quant, load, run
+from ivit_ref.dyadic import base_two_step
 from ivit_ref.errors import GraphError, InputError
 from ivit_ref.methods import METHODS, ROLES, methods
 
@@ -94,12 +95,23 @@ def test_one_role_after_the_other_is_both_at_once(vit: Graph, softmax: str, othe
     assert vit.with_methods(softmax=softmax).with_methods(**other).nodes == vit.with_methods(softmax=softmax, **other).nodes
 
 
-def test_logits_that_something_else_reads_stay() -> None:
+def shared_logits(op: str, *, shared: bool, **attributes: int) -> Graph:
+    """A softmax behind a requantization of the name that an exchange gives; something else reads it, too."""
     b = GraphBuilder("shared", profile="qat")
     x = b.input("x", "int8", (3, 5), Quant((0.0625,)))
-    logits = b.node("Requantize", x, name="p.logits", dtype="int8", quant=Quant((0.125,)))
-    graph = b.finish([b.node("Shiftmax", logits, name="p"), b.node("Center", logits, name="c", dtype="int16")])
-    assert ops(graph.with_methods(softmax="ibert")) == ["Requantize", "IBertSoftmax", "Center"]
+    logits = b.node("Requantize", x, name="p.logits", dtype="int8", quant=Quant((base_two_step(5),)))
+    p = b.node(op, logits, name="p", **attributes)
+    return b.finish([p, *([b.node("Center", logits, name="c", dtype="int16")] if shared else [])])
+
+
+def test_logits_that_something_else_reads_stay() -> None:
+    ita = shared_logits("ITASoftmax", shared=True, block=16, shift=5)
+    assert ops(ita.with_methods(softmax="ibert")) == ["Requantize", "IBertSoftmax", "Center"]
+
+
+def test_logits_that_no_exchange_made_stay() -> None:
+    own = shared_logits("Shiftmax", shared=False)
+    assert ops(own.with_methods(softmax="ibert")) == ["Requantize", "IBertSoftmax"]
 
 
 # --- What is put around a node
