@@ -8,7 +8,7 @@ The nodes around an exchanged one are made anew, so that scales and the dyadic n
 - a table (TFLite's GELU) takes the place of the GELU and of the requantization behind it.
 
 What was put around a softmax goes when it is exchanged again, so only the last choice counts; but a table cannot be taken
-back, and a float softmax has the bits of the one that it replaces.
+back.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any
 from ivit_ref.cli.common import Commands, Progress, add_json, report
 from ivit_ref.errors import InputError
 from ivit_ref.profiles import PROFILES
-from ivit_ref.study import error, plot, sweep
+from ivit_ref.study import error, plot, refusals, sweep
 from ivit_ref.study.text import sweep_text, text
 
 
@@ -22,7 +22,13 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--profile", nargs="+", choices=list(PROFILES), default=["qat"], metavar="NAME", help="one or more; default: qat"
     )
-    parser.add_argument("--against", nargs="+", default=[], metavar="METHOD", help="other methods of the same role, beside it")
+    parser.add_argument(
+        "--against",
+        nargs="+",
+        default=[],
+        metavar="METHOD",
+        help="other methods of the same role, beside it; one that does not take such inputs is told, and left out",
+    )
     parser.add_argument(
         "--length", type=int, metavar="N", help="rows of this length, too; in a sweep, only (default there: 197)"
     )
@@ -42,13 +48,16 @@ def command(args: argparse.Namespace) -> int:
     what |= {"length": args.length, "rows": args.rows, "seed": args.seed}
     if args.sweep is not None:
         return _sweep(args, what)
+    refused = refusals(args.name, args.against, scale=args.scale, bits=args.bits, length=args.length)
+    what["against"] = [name for name in args.against if name not in refused]
     if args.plot is not None:
         plot(args.plot, args.name, scale=args.scale, **what)
     progress = Progress(0, "batches")
     measured = error(args.name, scale=args.scale, done=_told(progress), **what)
     progress.close()
     facts = {"bits": args.bits, "rows": args.rows, "seed": args.seed, "subjects": [m.facts() for m in measured]}
-    report(args, facts, text(measured))
+    facts["refused"] = refused
+    report(args, facts, "\n\n".join([text(measured), *(f"{name}: refused: {why}" for name, why in refused.items())]))
     return 0
 
 

@@ -153,6 +153,7 @@ class Subject:
         chosen = self.attributes(x)
         others = [x] if self.kind == "quotient" else [TensorType(str(y.dtype), y.shape) for y in self.others(x)[0]]
         self.op.result_type([x, *others], chosen)
+        self.quant(x)
         return chosen
 
 
@@ -235,17 +236,30 @@ def subjects(
 
 
 def sized(found: Sequence[Subject], length: int | None = None, rows: int = 100, seed: int = 0) -> Size:
-    """How much these subjects are measured on, if they take such rows; ``length`` comes last."""
+    """How much these subjects are measured on; ``length`` comes last."""
     kind, bits = found[0].kind, found[0].bits
     if length is not None and kind not in ("softmax", "layernorm"):
         raise InputError(f"length: the operator must go along rows, but found {found[0].op.name}")
     if not 1 <= rows <= MOST_ROWS or seed < 0:
         raise InputError(f"rows, seed: must be from 1 to {MOST_ROWS}, and not negative, but found {rows}, {seed}")
-    for subject in found:
-        subject.check(LENGTHS[-1] if length is None else length)
     if rows * (length or 1) > MOST_ELEMENTS:
         raise InputError(f"rows, length: together they must be at most {MOST_ELEMENTS} elements, but found {rows} * {length}")
     return Size(bits, LENGTHS if length is None else (*LENGTHS, length), rows, seed)
+
+
+def refusal(subject: Subject, length: int | None = None) -> str:
+    """Why the operator does not take such inputs; empty where it does."""
+    try:
+        subject.check(LENGTHS[-1] if length is None else length)
+    except IvitError as error:
+        return str(error)
+    return ""
+
+
+def check(found: Sequence[Subject], length: int | None = None) -> None:
+    """Raise what the first operator says that does not take such inputs."""
+    for subject in found:
+        subject.check(LENGTHS[-1] if length is None else length)
 
 
 def _method(op: str) -> tuple[Kind, Method]:
@@ -264,5 +278,5 @@ def _checked(op: str, kind: Kind, scale: float | None, bits: int) -> float:
         return 1.0
     rounded = math.nan if scale is None else dyadic.float32(scale)
     if not 0 < rounded < math.inf:
-        raise ConstraintError(f"{op} (scales): the scale must be a finite float32 above 0, but found {scale}")
+        raise ConstraintError(f"{op} (scales): the scale (--scale) must be a finite float32 above 0, but found {scale}")
     return rounded

@@ -19,9 +19,9 @@ from ivit_ref.golden.random_groups import Stream
 from ivit_ref.integers import divide, saturate
 from ivit_ref.study.corpus import Batch, Group, Size, bell, corpus
 from ivit_ref.study.limits import factor, hit, thresholds
-from ivit_ref.study.measure import Tally, measure
+from ivit_ref.study.measure import Measured, Tally, measure
 from ivit_ref.study.reals import Kind
-from ivit_ref.study.subject import Subject
+from ivit_ref.study.subject import Subject, refusal
 
 COUNT = 10
 SCALE = "scale"
@@ -103,18 +103,33 @@ def swept_over(subjects: Sequence[Subject], values: Sequence[float], size: Size,
     variable = RANGES[kind][0]
     length = size.lengths[-1]
     size = replace(size, lengths=(length,))
-    found = [Swept(s, variable, [], thresholds(s, length)) for s in subjects]
+    found = [Swept(s, variable, [], []) for s in subjects]
     for count, value in enumerate(values):
         if scales(kind):
             at = [replace(s, scale=dyadic.float32(value)) for s in subjects]
             groups = _judged(kind, size)
         else:
             at, groups = list(subjects), [Group(variable, (at_value(kind, value, size),))]
-        for swept, m in zip(found, measure(at, groups), strict=True):
-            smallest = factor(m.attributes, kind, length, value)
-            swept.points.append(Point(value, m.total, smallest, hit(m.subject, m.total, smallest)))
+        refused = [refusal(s, length) for s in at]
+        taken = [s for s, why in zip(at, refused, strict=True) if not why]
+        measured = iter(measure(taken, groups) if taken else ())
+        for swept, why in zip(found, refused, strict=True):
+            swept.points.append(_refused(value, why) if why else _point(next(measured), kind, length, value))
+        for swept, s in zip(found, at, strict=True):
+            swept.thresholds[:] = swept.thresholds or (thresholds(s, length) if s in taken else [])
         done(count + 1)
+    if not any(point.tally.rows for swept in found for point in swept.points):
+        raise InputError(found[0].points[0].limit.removeprefix("refused: "))
     return found
+
+
+def _refused(value: float, why: str) -> Point:
+    return Point(value, Tally(), None, f"refused: {why}")
+
+
+def _point(m: Measured, kind: Kind, length: int, value: float) -> Point:
+    smallest = factor(m.attributes, kind, length, value)
+    return Point(value, m.total, smallest, hit(m.subject, m.total, smallest))
 
 
 def at_value(kind: Kind, value: float, size: Size) -> Batch:

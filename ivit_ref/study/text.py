@@ -97,8 +97,8 @@ def _point(point: Point, softmax: bool, divides: bool) -> list[str]:
         str(point.tally.reversals),
     ]
     if softmax:
-        zero = 100 * point.tally.zero_rows / point.tally.rows
-        cells += [number(facts["row_sums"] and facts["row_sums"]["mean"]), f"{zero:.0f} %"]
+        zero = 100 * point.tally.zero_rows / point.tally.rows if point.tally.rows else None
+        cells += [number(facts["row_sums"] and facts["row_sums"]["mean"]), "-" if zero is None else f"{zero:.0f} %"]
     if divides:
         cells.append("-" if point.factor is None else str(point.factor))
     return [*cells, point.limit]

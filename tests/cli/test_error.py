@@ -92,7 +92,7 @@ def test_the_documents_show_four_examples() -> None:
 
 
 BAD: dict[str, tuple[list[object], str]] = {
-    "no scale": (["Shiftmax"], "Shiftmax (scales): the scale must be a finite float32 above 0, but found None"),
+    "no scale": (["Shiftmax"], "Shiftmax (scales): the scale (--scale) must be a finite float32 above 0, but found None"),
     "a scale of nothing": (["Shiftmax", "--scale", 0], "Shiftmax (scales): "),
     "no number": (["Shiftmax", "--scale", "x"], "argument --scale: invalid float value: 'x'"),
     "4 bits": (["Shiftmax", "--scale", 0.05, "--bits", 4], "Shiftmax (C1): the codes must have 8 or 16 bits, but found 4"),
@@ -118,3 +118,33 @@ def test_bad_input(bad: list[object], part: str, capsys: pytest.CaptureFixture[s
     out, err = capsys.readouterr()
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert part in err
+
+
+# --- Where a method does not take what the others do
+
+
+def test_a_method_that_does_not_take_the_scale_is_told_and_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["error", "Shiftmax", "--scale", "0.1", "--rows", "1", "--against", "ita", "ibert"]) == 0
+    out = capsys.readouterr().out
+    assert "\nIBertSoftmax (ibert): int8;" in out
+    assert out.splitlines()[-1].startswith("ita: refused: ITASoftmax (scales): a step of x must be worth ln(2) / 2**shift")
+    assert main(["error", "Shiftmax", "--scale", "0.1", "--rows", "1", "--against", "ita", "ibert", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [s["method"] for s in facts["subjects"]] == ["shiftmax", "ibert"]
+    assert list(facts["refused"]) == ["ita"]
+
+
+def test_a_sweep_goes_on_where_a_scale_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["error", "IBertSoftmax", "--sweep", "0.1:10:2", "--rows", "1"]
+    assert main([*options, "--json"]) == 0
+    first, last = json.loads(capsys.readouterr().out)["subjects"][0]["points"]
+    assert first["real"]["max"] < 0.1
+    assert last["real"] is None
+    assert last["limit"].startswith("refused: IBertSoftmax (scales): x must have a scale of at most 1.67")
+    assert main(options) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[:2] == ["10", "-"]
+
+
+def test_a_sweep_without_a_scale_that_is_taken_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["error", "ITASoftmax", "--sweep", "0.1:0.2:2", "--rows", "1"]) == 2
+    assert capsys.readouterr().err.startswith("ivit-ref: ITASoftmax (scales): ")
