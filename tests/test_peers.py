@@ -14,7 +14,7 @@ from ivit_ref.errors import ConstraintError
 from ivit_ref.ir import Quant, TensorType
 from ivit_ref.methods import METHODS
 from ivit_ref.registry import REGISTRY
-from tests.twins import run
+from tests.agreement import run
 
 NUMERICS = (Path(__file__).parents[1] / "docs" / "numerics.md").read_text()
 LINES = re.findall(r"^\| ([a-z]) \| (\w+) \| `(.*?)` \| `(.*?)` \| `(.*?)` \|", NUMERICS, re.MULTILINE)
