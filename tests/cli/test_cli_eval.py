@@ -15,7 +15,7 @@ from ivit_ref.methods import methods
 from tests.cli.test_cli import GRAPH, QUANTIZED, ROOT, Capture
 
 SWIN = ROOT / "graphs" / "digits_swin.onnx"
-COUNT = 24
+COUNT = 4
 
 
 @pytest.fixture
