@@ -30,17 +30,23 @@ from ivit_ref.testing.drawing import (
 )
 from ivit_ref.testing.elements import ACCUMULATORS, NARROW
 
-INTEGER: Mapping[Role, tuple[Method, ...]] = {
-    role: tuple(m for m in METHODS[role] if not lookup_operator(m.op).floats and m.op != "LogIntSoftmax") for role in METHODS
+
+def _is_drawn(op: str) -> bool:
+    return not lookup_operator(op).floats and op not in ("TosaRescale", "LogIntSoftmax")
+
+
+DRAWN: Mapping[Role, tuple[Method, ...]] = {
+    role: tuple(method for method in methods if _is_drawn(method.op)) for role, methods in METHODS.items()
 }
-"""The methods that compute in integers, since a graph must allow the others (V7), and that any step can follow (V8)."""
+"""Not those in floats, which a graph must allow (V7), nor codes, which few steps may follow (V8), nor TosaRescale, which numbers
+beyond its shift stop (C5)."""
 
 
 def by_method(d: Drawing, role: Role, x: Value, *others: Value, quant: Quant | None = None, **chosen: Any) -> Value:
-    """By any published integer method that takes the values."""
+    """By any of these methods that takes the values."""
     profile, taken = d.builder.profile, []
     assert profile is not None
-    for method in INTEGER[role]:
+    for method in DRAWN[role]:
         with suppress(IvitError):
             given: dict[str, Any] = attributes(method, x.quant, x.type, profile) | chosen
             make_node(method.op, (x, *others), method.name, quant, given, profile)

@@ -616,9 +616,9 @@ BAD: dict[str, tuple[Bad, str]] = {
         "must be a checkpoint: .npz",
     ),
     "no folder for the graph": (lambda f: ["convert", GRAPH, f / "none" / "out.onnx", "--profile", "tvm"], "can be written"),
-    "a graph without a profile": (
+    "a graph with nothing to rewrite": (
         lambda f: ["convert", GRAPH, f / "out.onnx"],
-        "--requantize: must say what to rewrite",
+        "must say what to rewrite, but there is none",
     ),
     "a graph with heads": (lambda f: ["convert", GRAPH, f / "out.onnx", "--profile", "tvm", "--num-heads", 4], "--num-heads"),
     "no model": (lambda f: ["bench", "--model", "deit_huge"], "model: must be one of "),

@@ -16,7 +16,7 @@ from ivit_ref.study.ablation import present
 from tests.cli.test_cli import GRAPH, QUANTIZED, ROOT, Capture
 
 SWIN = ROOT / "graphs" / "digits_swin.onnx"
-COUNT = 24
+COUNT = 4
 
 
 @pytest.fixture

@@ -177,7 +177,7 @@ def test_noise_is_explained_by_nothing() -> None:
         return evidence(case.graph, node, [case.tensors[n] for n in node.inputs], got)
 
     for op in ("Shiftmax", "ILayerNorm", "Requantize"):
-        assert explain([noisy(case) for case in cases(op, "qat")]) == []
+        assert explain([noisy(case) for case in cases(op, "qat")[:8]]) == []
 
 
 def test_one_wrong_case_is_enough_to_refute_a_setting() -> None:

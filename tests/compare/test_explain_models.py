@@ -37,6 +37,8 @@ CHANGES: list[tuple[str, dict[str, Any]]] = [
     ("RequantizeAdd", {"rounding": "floor"}),
 ]
 
+FIRST = dict(reversed(CHANGES))
+"""One change for each operator: a Swin takes several times as long."""
 
 SPELLED = {2**30: "2**30", 2**12: "2**12"}
 
@@ -64,8 +66,7 @@ def named(op: str, change: dict[str, Any]) -> str:
     return f"{name} {SPELLED.get(value, value)}"
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(("op", "change"), CHANGES, ids=str)
+@pytest.mark.parametrize(("model", "op", "change"), [*(("vit", *c) for c in CHANGES), *(("swin", *c) for c in FIRST.items())])
 def test_a_single_parameter_is_found_in_a_full_dump(model: str, op: str, change: dict[str, Any]) -> None:
     case = golden(model)
     dump = run(case.graph.with_attributes(op, **change), case)
@@ -79,15 +80,12 @@ def test_a_single_parameter_is_found_in_a_full_dump(model: str, op: str, change:
 
 
 UNSEEN = {
-    ("swin", "ILayerNorm", "mean_bits"),
-    ("swin", "ILayerNorm", "mean_rounding"),
     ("vit", "ILayerNorm", "sqrt_start"),
 }
 """What one image of that model cannot show: none of its integers is another."""
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("ours", PROFILES)
+@pytest.mark.parametrize(("model", "ours"), [*(("vit", profile) for profile in PROFILES), ("swin", "tvm")])
 @pytest.mark.parametrize("theirs", PROFILES)
 @pytest.mark.parametrize("what", ["everything", "outputs"])
 def test_a_published_profile_is_found(model: str, ours: str, theirs: str, what: str) -> None:
@@ -124,7 +122,7 @@ def test_two_operators_that_are_wrong_are_two_findings() -> None:
     assert ("n 13",) in second.settings
 
 
-@pytest.mark.parametrize(("op", "change"), CHANGES[1:2] + CHANGES[8:9], ids=str)
+@pytest.mark.parametrize(("op", "change"), CHANGES[8:9], ids=str)
 def test_a_single_parameter_is_found_from_the_outputs_alone(op: str, change: dict[str, Any]) -> None:
     case = golden("vit")
     full = run(case.graph.with_attributes(op, **change), case)

@@ -1,4 +1,4 @@
-"""How close an imported model comes to ONNX Runtime on the same file, over 450 real images.
+"""How close an imported model comes to ONNX Runtime on the same file, over real images: 450, or 225 where it takes one at once.
 
 What is linear in it - all but softmax, GELU and LayerNormalization - is compared integer by integer, each time from ONNX
 Runtime's own integers: a difference is one rounding, and must come from a float32 result next to a tie.
@@ -73,6 +73,7 @@ def test_a_whole_model_answers_like_onnx_runtime(name: str, gelu: str) -> None:
         pytest.skip("a table is for 8 bits")
     images, labels = images_and_labels()
     graph, batch = loaded(name, 90, gelu=gelu)
+    images, labels = (images, labels) if batch > 1 else (images[::2], labels[::2])
     interpreter = ivit_ref.Interpreter(graph)
     ours = np.concatenate([interpreter.run({"image": part})["logits"] for part in parts(images, batch)]).argmax(axis=1)
     theirs = their_logits(name, images, batch).argmax(axis=1)
@@ -84,7 +85,7 @@ def their_logits(name: str, images: Array, batch: int) -> Array:
     """What ONNX Runtime answers: as it was recorded for the committed models, or now."""
     with np.load(COMMITTED / "ort_logits.npz") as recorded:
         if name in recorded:
-            return recorded[name]
+            return recorded[name][:: 450 // len(images)]
     runtime = session(onnx.load(path_of(name)))
     return np.concatenate([runtime.run(None, {"image": part})[0] for part in parts(images, batch)])
 
@@ -114,7 +115,7 @@ def test_both_engines_and_the_exported_form_are_bit_equal(name: str) -> None:
     graph, batch = loaded(name, 3)
     assert any(node.op == "Shiftmax" for node in graph.nodes)
     runtime = session(ivit_ref.onnx_io.to_model(graph))
-    for part in list(parts(images, batch))[:3]:
+    for part in parts(images[:3], batch):
         fast = ivit_ref.run(graph, {"image": part})["logits"]
         np.testing.assert_array_equal(ivit_ref.run(graph, {"image": part}, engine="spec")["logits"], fast, strict=True)
         np.testing.assert_array_equal(runtime.run(["logits"], {"image": part})[0], fast, strict=True)
@@ -149,7 +150,7 @@ def test_linear_operators_give_the_integers_of_onnx_runtime(name: str) -> None:
     runtime = session(model)
     names = [o.name for o in runtime.get_outputs()]
     tally = Tally()
-    for part in list(parts(images, batch))[: 150 if batch == 1 else 3]:
+    for part in list(parts(images, batch))[: 50 if batch == 1 else 3]:
         codes = dict(zip(names, runtime.run(None, {"image": part}), strict=True))
         follow(graph, part, codes, tally)
     assert tally.total > 10**6

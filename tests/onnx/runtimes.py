@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,20 +18,31 @@ Arrays = Mapping[str, Array]
 
 def in_reference(model: ModelProto, inputs: Arrays) -> dict[str, Array]:
     """The outputs by name in onnx's own evaluator, which leaves NumPy's warnings on: a body may well make an infinity."""
-    evaluator = ReferenceEvaluator(model)
+    evaluator = _evaluator(model.SerializeToString())
     with np.errstate(over="ignore"):
         return dict(zip(evaluator.output_names, evaluator.run(None, dict(inputs)), strict=True))
 
 
 def in_onnxruntime(model: ModelProto, inputs: Arrays) -> dict[str, Array]:
     """The outputs by name in ONNX Runtime, on one thread."""
+    session = _session(model.SerializeToString())
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, dict(inputs)), strict=True))
+
+
+@lru_cache(maxsize=16)
+def _evaluator(model: bytes) -> Any:
+    return ReferenceEvaluator(model)
+
+
+@lru_cache(maxsize=16)
+def _session(model: bytes) -> Any:
+    """To make one takes longer than to run it: the next call is often one of the same model."""
     onnxruntime = pytest.importorskip("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(None, dict(inputs)), strict=True))
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 RUNTIMES: dict[str, Callable[[ModelProto, Arrays], dict[str, Array]]] = {

@@ -66,7 +66,7 @@ def test_calls_know_every_operator() -> None:
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("name", REGISTRY)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=24, deadline=None)
 @given(data=st.data())
 def test_runtimes_agree_with_the_spec(runtime: str, name: str, data: st.DataObject) -> None:
     call = data.draw(CALLS[name])
@@ -78,7 +78,7 @@ def test_runtimes_agree_with_the_spec(runtime: str, name: str, data: st.DataObje
 
 
 @pytest.mark.parametrize("name", REGISTRY)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=16, deadline=None)
 @given(data=st.data())
 def test_onnx_infers_our_types(name: str, data: st.DataObject) -> None:
     model = one_node(name, data.draw(CALLS[name]))

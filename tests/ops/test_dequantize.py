@@ -27,7 +27,7 @@ def bits(x: Any) -> Any:
     return np.asarray(x, np.float32).view(np.uint32)
 
 
-@settings(deadline=None, max_examples=4 * settings().max_examples)
+@settings(deadline=None, max_examples=2 * settings().max_examples)
 @given(CALLS["Dequantize"])
 def test_dequantize_equals_the_oracle_to_the_bit(call: Call) -> None:
     (x,), attributes = call

@@ -28,7 +28,7 @@ def reals(*values: float) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.array(values, np.float32)
 
 
-@settings(deadline=None, max_examples=4 * settings().max_examples)
+@settings(deadline=None, max_examples=2 * settings().max_examples)
 @given(CALLS["Quantize"])
 def test_quantize_equals_the_oracle(call: Call) -> None:
     (x,), attributes = call

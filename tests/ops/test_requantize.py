@@ -26,7 +26,7 @@ HALF: dict[str, Any] = {
 ROW = np.array([[1, 2, 3]], np.int32)
 
 
-@settings(deadline=None, max_examples=4 * settings().max_examples)
+@settings(deadline=None, max_examples=2 * settings().max_examples)
 @given(CALLS["Requantize"])
 def test_requantize_equals_the_oracle(call: Call) -> None:
     (x,), attributes = call

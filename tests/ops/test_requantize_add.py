@@ -28,7 +28,7 @@ A = np.array([[1, 2, 3]], np.int32)
 B = np.array([[1], [3]], np.int32)
 
 
-@settings(deadline=None, max_examples=4 * settings().max_examples)
+@settings(deadline=None, max_examples=2 * settings().max_examples)
 @given(CALLS["RequantizeAdd"])
 def test_requantize_add_equals_the_oracle(call: Call) -> None:
     (a, b), attributes = call

@@ -42,16 +42,18 @@ def test_shift_gelu_agrees_with_its_twin(call: Call) -> None:
 @pytest.mark.parametrize("scale", [0.0625, 0.05])
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 def test_shift_gelu_agrees_with_its_twin_on_every_int8_pair(profile: Profile, scale: float) -> None:
+    """Each pair in one order at one scale, and in the other order at the other."""
     a, b = np.meshgrid(np.arange(-128, 128), np.arange(-128, 128))
-    pairs = np.stack([a, b], axis=-1).astype("int8")
+    pairs = np.stack([a, b], axis=-1).astype("int8")[a <= b if scale == 0.05 else a >= b]
     assert_agrees("ShiftGELU", ((pairs,), profile.shift_gelu(float32(scale))))
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 def test_shift_gelu_agrees_with_its_twin_on_every_int8_under_every_maximum_and_small_scales(profile: Profile) -> None:
+    """Every other maximum at either scale."""
     rows = np.stack([np.minimum(np.arange(-128, 128), highest) for highest in range(-128, 128)]).astype("int8")
-    for scale in (0.004, 0.002):
-        assert_agrees("ShiftGELU", ((rows,), profile.shift_gelu(float32(scale))))
+    for i, scale in enumerate((0.004, 0.002)):
+        assert_agrees("ShiftGELU", ((rows[i::2],), profile.shift_gelu(float32(scale))))
 
 
 # --- Facts

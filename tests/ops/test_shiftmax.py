@@ -40,8 +40,9 @@ def test_shiftmax_agrees_with_its_twin(call: Call) -> None:
 @pytest.mark.parametrize("scale", [0.125, 0.05])
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 def test_shiftmax_agrees_with_its_twin_on_every_int8_pair(profile: Profile, scale: float) -> None:
+    """Each pair in one order at one scale, and in the other order at the other."""
     a, b = np.meshgrid(np.arange(-128, 128), np.arange(-128, 128))
-    pairs = np.stack([a, b], axis=-1).astype("int8")
+    pairs = np.stack([a, b], axis=-1).astype("int8")[a <= b if scale == 0.05 else a >= b]
     assert_agrees("Shiftmax", ((pairs,), profile.shiftmax(float32(scale))))
 
 
