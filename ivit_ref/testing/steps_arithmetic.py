@@ -38,8 +38,8 @@ def _is_drawn(op: str) -> bool:
 DRAWN: Mapping[Role, tuple[Method, ...]] = {
     role: tuple(method for method in methods if _is_drawn(method.op)) for role, methods in METHODS.items()
 }
-"""Not those in floats, which a graph must allow (V7), nor codes, which few steps may follow (V8), nor TosaRescale, which numbers
-beyond its shift stop (C5)."""
+"""Not those in floats, which a graph must allow (V7), nor codes, which few steps may follow (V8), nor TosaRescale,
+which numbers beyond its shift stop (C5)."""
 
 
 def by_method(d: Drawing, role: Role, x: Value, *others: Value, quant: Quant | None = None, **chosen: Any) -> Value:
