@@ -95,8 +95,12 @@ def _ordered(who: str, first: str, second: str, low: object, high: object, least
 
 
 def _scales(who: str, low: float, high: float) -> tuple[float, float]:
-    """Both bounds, positive float32 in order."""
+    """Both bounds, as the outermost float32 between them."""
     both = [float(v) if isinstance(v, (int, float)) and not isinstance(v, bool) else math.nan for v in (low, high)]
-    if not 2.0**-149 <= both[0] <= both[1] <= LARGEST_FLOAT32 or any(float(np.float32(v)) != v for v in both):
-        raise InputError(f"{who}: a scale must be a float32 above 0, the least no larger, but found {low!r} and {high!r}")
-    return both[0], both[1]
+    if 2.0**-149 <= both[0] <= both[1] <= LARGEST_FLOAT32:
+        least, most = np.float32(both[0]), np.float32(both[1])
+        least = np.nextafter(least, np.float32(math.inf)) if float(least) < both[0] else least
+        most = np.nextafter(most, np.float32(0)) if float(most) > both[1] else most
+        if least <= most:
+            return float(least), float(most)
+    raise InputError(f"{who}: there must be a float32 above 0 between the bounds, but found {low!r} and {high!r}")

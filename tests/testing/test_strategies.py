@@ -179,7 +179,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "rows of": (lambda: rows("MatMul"), "rows: the operator must be a non-linear one, .* but found 'MatMul'"),
     "rows dtype": (lambda: rows("ShiftGELU", dtype="int32"), "one that ShiftGELU takes, int8, int16, but found 'int32'"),
     "rows side": (lambda: rows("Shiftmax", min_side=0), "min_side and max_side must be .* but found 0 and 64"),
-    "scale": (lambda: scales(min_value=0.0), "a scale must be a float32 above 0, .* but found 0.0 and 1.0"),
+    "scale": (lambda: scales(min_value=0.0), "there must be a float32 above 0 between the bounds, but found 0.0 and 1.0"),
     "no float32": (lambda: scales(min_value=0.1), "but found 0.1 and 1.0"),
     "scale order": (lambda: scales(max_value=2.0**-20), "but found 3.05"),
     "quant dtype": (lambda: quants("int4"), "quants: the dtype must be one of .* but found 'int4'"),
@@ -226,3 +226,18 @@ def test_without_hypothesis_vectors_run_and_the_rest_says_what_to_install() -> N
     needs = "needs hypothesis, but it is missing: pip install 'ivit-ref[testing]'"
     assert done.stdout.splitlines() == [f"fuzz_backend: {needs}", f"ivit_ref.testing.strategies: {needs}"]
     assert (done.returncode, done.stderr) == (2, f"ivit-ref: fuzz: {needs}\n")
+
+
+def test_bounds_that_are_no_float32_are_met_from_inside() -> None:
+    seen: list[float] = []
+
+    @given(scales(min_value=0.1, max_value=0.3))
+    def collect(scale: float) -> None:
+        seen.append(scale)
+        assert 0.1 <= scale <= 0.3
+        assert float(np.float32(scale)) == scale
+
+    collect()
+    assert seen
+    with pytest.raises(InputError, match=r"there must be a float32 above 0 between the bounds, but found 0\.1 and 0\.1$"):
+        scales(min_value=0.1, max_value=0.1)
