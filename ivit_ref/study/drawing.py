@@ -82,9 +82,10 @@ def draw(path: str | Path, subjects: Sequence[Subject], size: Size) -> None:
 def _title(subjects: Sequence[Subject]) -> str:
     first = subjects[0]
     codes = "" if first.kind in ("sqrt", "quotient") else f", int{first.bits}"
-    scale = f", one step of the input = {first.scale:.4g}" if first.kind in ("softmax", "gelu", "exp", "requantize") else ""
+    scale = f", one step of the input = {first.scale:.4g}" if first.kind in ("softmax", "gelu", "exp") else ""
+    scale = f", ratio = {first.scale:.4g}" if first.kind == "requantize" else scale
     ops = list(dict.fromkeys(s.method.op for s in subjects))
-    named = ", ".join(ops) if len(ops) <= 3 else f"{ops[0]} and {len(ops) - 1} others"
+    named = ", ".join(ops) if len(", ".join(ops)) <= 30 else f"{ops[0]} and {len(ops) - 1} more"
     return f"Error of {named}{codes}{scale}"
 
 
