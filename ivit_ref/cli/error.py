@@ -7,6 +7,7 @@ from typing import Any
 
 from ivit_ref.cli.common import Commands, Progress, add_json, report
 from ivit_ref.errors import InputError
+from ivit_ref.methods import ROLES, methods
 from ivit_ref.profiles import PROFILES
 from ivit_ref.study import error, plot, refusals, sweep
 from ivit_ref.study.text import sweep_text, text
@@ -22,13 +23,9 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--profile", nargs="+", choices=list(PROFILES), default=["qat"], metavar="NAME", help="one or more; default: qat"
     )
-    parser.add_argument(
-        "--against",
-        nargs="+",
-        default=[],
-        metavar="METHOD",
-        help="other methods of the same role, beside it; one that does not take such inputs is told, and left out",
-    )
+    others = "; ".join(f"{role}: {', '.join(methods(role)[1:])}" for role in ROLES)
+    beside = f"other methods of the same role, beside it; one that does not take such inputs is told, and left out ({others})"
+    parser.add_argument("--against", nargs="+", default=[], metavar="METHOD", help=beside)
     parser.add_argument(
         "--length", type=int, metavar="N", help="rows of this length, too; in a sweep, only (default there: 197)"
     )
