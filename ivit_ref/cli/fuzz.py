@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import shlex
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,20 +59,41 @@ def _fuzz(args: argparse.Namespace) -> int:
         from ivit_ref.testing.search import Search
     subject = Child(args.backend, args.timeout) if args.backend is not None else Piped(args.pipe, args.timeout)
     progress = Progress(0, "examples")
-    search = Search(subject, args.op, args.profile, args.seed, progress.update)
+    interruption = _Interruption(progress)
+    search = Search(subject, args.op, args.profile, args.seed, interruption.heard)
     interrupted = False
     with tempfile.TemporaryDirectory() as home:
         set_hypothesis_home_dir(home)  # it would leave a folder here
+        before = signal.signal(signal.SIGINT, interruption.come)
         try:
             subject.start()  # what cannot be started is wrong use, and no finding
             search.run(seconds=args.seconds)
         except KeyboardInterrupt:
             interrupted = True
         finally:
+            signal.signal(signal.SIGINT, before)
             set_hypothesis_home_dir(None)
             subject.close()
             progress.close()
     return _tell(args, search, interrupted)
+
+
+class _Interruption:
+    """Ctrl-C; where it is lost, in a callback of Python's garbage collector, the search ends before the next example."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress, self.is_here = progress, False
+
+    def come(self, number: int, frame: object) -> None:
+        """The signal's handler."""
+        self.is_here = True
+        raise KeyboardInterrupt
+
+    def heard(self, examples: int) -> None:
+        """Between two examples."""
+        if self.is_here:
+            raise KeyboardInterrupt
+        self.progress.update(examples)
 
 
 def _check_writable(folder: Path) -> None:

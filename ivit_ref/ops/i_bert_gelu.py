@@ -64,7 +64,7 @@ def quant(quants: Sequence[Quant | None], types: Sequence[TensorType], attribute
     if x is None:
         return None
     _require_symmetric(x)
-    return Quant(dyadic.product(x.scale, (dyadic.erf_scale(x.scale[0], attributes["shift"]),), (0.5,)))
+    return Quant(dyadic.product(x.scale, (dyadic.erf_scale(x.scale[0], attributes["shift"]),), dyadic.power_of_two(-1)))
 
 
 def follows(

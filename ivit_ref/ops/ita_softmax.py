@@ -45,6 +45,7 @@ Constraints
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,7 +85,7 @@ def quant(quants: Sequence[Quant | None], types: Sequence[TensorType], attribute
     holds = x is None or (x.axis is None and x.scale == (step,))
     must = f"a step of x must be worth ln(2) / 2**shift = {step!r} (requantize to it)"
     require(holds, "ITASoftmax (scales)", must, x and x.scale)
-    return Quant((dyadic.float32(1 / 255),))
+    return Quant((dyadic.float32(float(Fraction(1, 255))),))
 
 
 def onnx_body(b: Body, x: Sym) -> Sym:

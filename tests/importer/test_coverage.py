@@ -257,7 +257,7 @@ def test_other_wrong_uses_are_refused_in_one_line(model: Path, partial: Path, tm
     assert "gelu" in wrong(capsys, "inspect", model, "--gelu", "exact", "--dims", "N=1")
     assert "profile" in wrong(capsys, "inspect", model, "--profile", "none", "--dims", "N=1")
     assert "--gelu" in wrong(capsys, "inspect", own, "--gelu", "lookup")
-    assert "--softmax" in wrong(capsys, "run", own, "--softmax", "shiftmax", "--input", f"x={data}")
+    assert "--softmax" in wrong(capsys, "run", own, "--softmax", "shiftmax-fine", "--input", f"x={data}")
     assert "--profile" in wrong(capsys, "convert", own, tmp_path / "twice.onnx")
     assert "--num-heads" in wrong(capsys, "convert", model, tmp_path / "z.onnx", "--num-heads", "2", "--dims", "N=1")
     assert "'mystery'" in wrong(capsys, "convert", partial, tmp_path / "z.onnx", "--dims", "N=1")
