@@ -9,6 +9,7 @@ import shlex
 import signal
 import tempfile
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ivit_ref.cli.common import Commands, Progress, add_json, add_profile, report
@@ -79,15 +80,16 @@ def _fuzz(args: argparse.Namespace) -> int:
 
 
 class _Interruption:
-    """Ctrl-C; where it is lost, in a callback of Python's garbage collector, the search ends before the next example."""
+    """Ctrl-C; in Hypothesis' callback of the garbage collector, which drops errors, it ends the search at the next example."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress, self.is_here = progress, False
 
-    def come(self, number: int, frame: object) -> None:
+    def come(self, number: int, frame: FrameType | None) -> None:
         """The signal's handler."""
         self.is_here = True
-        raise KeyboardInterrupt
+        if frame is None or frame.f_code.co_name != "gc_callback":
+            raise KeyboardInterrupt
 
     def heard(self, examples: int) -> None:
         """Between two examples."""
