@@ -46,6 +46,8 @@ def with_attributes(graph: Graph, op: str, attributes: Mapping[str, Attribute]) 
 
 def _still_true(graph: Graph, key: str, value: str) -> bool:
     """Whether a change that the metadata tell of has not been written over."""
+    if (key, value) == ("requantize", "hawq"):
+        return all(node.attributes["rounding"] == "half_even" for node in graph.nodes if node.op == "Requantize")
     if not key.startswith(CHANGED):
         return True
     op, _, attribute = key.removeprefix(CHANGED).partition(".")

@@ -206,3 +206,9 @@ def test_constants_of_a_profile_need_one() -> None:
     graph = attention().with_methods(softmax="ibert").with_metadata(profile="mine")
     with pytest.raises(GraphError, match=r"the constants of shiftmax need the graph's profile, .* but found 'mine'$"):
         graph.with_methods(softmax="shiftmax")
+
+
+def test_another_profile_takes_the_rounding_of_hawq_back() -> None:
+    graph = attention().with_methods(requantize="hawq")
+    assert graph.with_profile("ideal").metadata["requantize"] == "hawq"
+    assert "requantize" not in graph.with_profile("tvm").metadata
