@@ -170,6 +170,11 @@ def file_digest(path: str | Path) -> str:
     return total.hexdigest()
 
 
+def identical(a: Array, b: Array) -> bool:
+    """Whether two arrays are of one dtype and shape, and the same bit by bit."""
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
 def unequal(a: Array, b: Array) -> Mask:
     """Where two arrays of one dtype and shape differ: floats bit by bit, as a 0 has a sign and NaN is not equal to itself."""
     floats = a.dtype == np.float32 and b.dtype == np.float32

@@ -26,10 +26,7 @@ from ivit_ref.methods import Method, Role, method_named, roles_of
 from ivit_ref.profiles import PROFILES, Profile, fitted
 from ivit_ref.registry import REGISTRY
 from ivit_ref.tables import tflite_gelu_table
-from ivit_ref.verify import MOVING, verify
-
-FLOATS = "floats"
-"""The metadata of a graph that may compute in floats (V7)."""
+from ivit_ref.verify import ALLOWED, FLOATS, MOVING, verify
 
 LOGITS, CODED = ".logits", ".tflite"
 """Added to the name of a softmax: the Requantize before it has that name, and itself where the Center behind has its own."""
@@ -89,7 +86,7 @@ class _Exchange:
         for node in self.graph.nodes:
             if node.name not in self.absorbed:
                 self._visit(node)
-        floats = {FLOATS: "allowed"} if any(REGISTRY[node.op].floats for node in self.nodes) else {}
+        floats = {FLOATS: ALLOWED} if any(REGISTRY[node.op].floats for node in self.nodes) else {}
         kept = {key: value for key, value in self.graph.metadata.items() if key != FLOATS}
         named: dict[str, str] = {role: method.name for role, method in self.chosen.items()}
         metadata = {**kept, **named, **floats}
@@ -187,12 +184,11 @@ class _Exchange:
             elif node.op == "LogIntSoftmax":
                 self.codes[node.output.name] = int(str(node.attributes["bits"]))
 
-    def _add(self, node: Node, op: str, attributes: Mapping[str, Attribute], profile: Profile | None) -> Value:
+    def _add(self, node: Node, op: str, attributes: Mapping[str, Attribute], profile: Profile | None) -> None:
         inputs = [self.values[self._name(name)] for name in node.inputs]
         made = make_node(op, inputs, node.name, node.output.quant, attributes, profile, node.output.name)
         self.nodes.append(made)
         self.values[made.output.name] = made.output
-        return made.output
 
     def _name(self, name: str) -> str:
         return self.renamed.get(name, name)

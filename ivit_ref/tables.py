@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -70,8 +71,9 @@ def _half_away(value: float) -> int:
     return magnitude if value > 0 else -magnitude
 
 
+@lru_cache(maxsize=2**14)
 def _gelu(x: float, approximate: bool) -> float:
-    """The float32 nearest to GELU(x)."""
+    """The float32 nearest to GELU(x); tables of the same scale are asked for again and again."""
     if abs(x) > FAR:
         return max(x, 0.0)
     with localcontext() as context:

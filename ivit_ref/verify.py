@@ -15,6 +15,9 @@ from ivit_ref.integers import BOUNDS
 from ivit_ref.ir import Graph, Node, Quant, TensorType, Value
 from ivit_ref.profiles import PROFILES
 
+FLOATS, ALLOWED = "floats", "allowed"
+"""The metadata of a graph that may compute in floats (V7)."""
+
 MOVING = ("Reshape", "Transpose", "Slice", "Take", "Roll")
 """Operators that move the elements of one tensor and change none."""
 
@@ -120,10 +123,10 @@ def check_exponential_unit(graph: Graph, node: Node) -> None:
 
 def check_floats(graph: Graph, node: Node) -> None:
     """(V7) an operator that computes in floats is in a graph whose metadata says that it may."""
-    found = graph.metadata.get("floats")
-    if _definition(node).floats and found != "allowed":
-        must = "an operator that computes in floats needs a graph that allows it: graph.with_metadata(floats='allowed')"
-        raise GraphError(f"{_at(node)} (V7): {must}, but found floats = {found!r}")
+    found = graph.metadata.get(FLOATS)
+    if _definition(node).floats and found != ALLOWED:
+        must = f"an operator that computes in floats needs a graph that allows it: graph.with_metadata({FLOATS}={ALLOWED!r})"
+        raise GraphError(f"{_at(node)} (V7): {must}, but found {FLOATS} = {found!r}")
 
 
 NodeRule = Callable[[Graph, Node], None]

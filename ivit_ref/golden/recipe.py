@@ -15,6 +15,7 @@ from ivit_ref.golden.random_groups import random_groups
 from ivit_ref.ir import Array, Graph, Node, TensorType, Value
 from ivit_ref.models import model_named, random_model
 from ivit_ref.registry import lookup
+from ivit_ref.verify import ALLOWED, FLOATS
 
 MOST_IMAGES = 64
 RESULT = "result"
@@ -30,7 +31,7 @@ def node_graph(group: Group) -> tuple[Graph, dict[str, Array]]:
     output = Value(RESULT, definition.result_type(types, group.attributes), meaning)
     node = Node(group.op, tuple(group.inputs), (output,), group.attributes, group.op)
     metadata = {"profile": group.profile} if group.profile else {}
-    metadata |= {"floats": "allowed"} if definition.floats else {}
+    metadata |= {FLOATS: ALLOWED} if definition.floats else {}
     return Graph(group.op, inputs, (RESULT,), (), (node,), metadata), dict(group.inputs)
 
 

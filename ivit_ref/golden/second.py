@@ -17,7 +17,7 @@ import numpy as np
 from onnx.reference import ReferenceEvaluator
 
 from ivit_ref import registry
-from ivit_ref.arrays import unequal
+from ivit_ref.arrays import identical, unequal
 from ivit_ref.cost import macs
 from ivit_ref.errors import IvitError
 from ivit_ref.ir import Array, Attribute, Graph, Node
@@ -97,8 +97,7 @@ def confirm(graph: Graph, values: Mapping[str, Array]) -> Confirmation:
 
 
 def _agree(node: Node, ours: Array, theirs: Array, by: str) -> None:
-    same = ours.dtype == theirs.dtype and ours.shape == theirs.shape and ours.tobytes() == theirs.tobytes()
-    if same:
+    if identical(ours, theirs):
         return
     who = f"node {node.name!r} ({node.op}): both computations must agree before a vector is written"
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ivit_ref.events import EventLog
 from ivit_ref.ir import Attribute
-from ivit_ref.study.corpus import LENGTHS, Batch, Group
+from ivit_ref.study.corpus import Batch, Group
 from ivit_ref.study.reals import FUNCTIONS, Reals
 from ivit_ref.study.subject import Outcome, Subject
 
@@ -140,7 +140,7 @@ def measure(
 ) -> list[Measured]:
     """Every subject on every group, all on the same inputs; ``done`` is told how many batches are."""
     batches = 0
-    found = [Measured(s, s.check(LENGTHS[-1]), {}, Tally()) for s in subjects]
+    found = [Measured(s, s.check(), {}, Tally()) for s in subjects]
     for group in groups:
         for m in found:
             m.groups[group.name] = Tally()

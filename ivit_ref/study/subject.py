@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import get_args
 
 import numpy as np
@@ -106,7 +105,7 @@ class Subject:
         quants: list[Quant] = []
         for name in self.op.inputs[1:]:
             if name == "table" and self.kind == "gelu":
-                arrays.append(_gelu_table(self.scale))
+                arrays.append(tflite_gelu_table(self.scale, 0, self.scale, 0, "int8", approximate=False))
                 quants.append(Quant((self.scale,)))
                 continue
             if name != "bias":
@@ -147,20 +146,15 @@ class Subject:
         reals = decoded(self.op.name, integers, quant, run.attributes)
         return Outcome(integers, reals, abs(quant.scale[0]) if quant else None, *run.refusals())
 
-    def check(self, length: int) -> dict[str, Attribute]:
-        """The attributes for rows of that length, unless the operator refuses such rows."""
+    def check(self, length: int | None = None) -> dict[str, Attribute]:
+        """The attributes for rows of that length, or of the tokens of a ViT, unless the operator refuses such rows."""
+        length = LENGTHS[-1] if length is None else length
         x = TensorType(self.dtype, (1, length))
         chosen = self.attributes(x)
         others = [x] if self.kind == "quotient" else [TensorType(str(y.dtype), y.shape) for y in self.others(x)[0]]
         self.op.result_type([x, *others], chosen)
         self.quant(x)
         return chosen
-
-
-@cache
-def _gelu_table(scale: float) -> Ints:
-    """One table serves every batch."""
-    return tflite_gelu_table(scale, 0, scale, 0, "int8", approximate=False)
 
 
 @dataclass
@@ -250,7 +244,7 @@ def sized(found: Sequence[Subject], length: int | None = None, rows: int = 100, 
 def refusal(subject: Subject, length: int | None = None) -> str:
     """Why the operator does not take such inputs; empty where it does."""
     try:
-        subject.check(LENGTHS[-1] if length is None else length)
+        subject.check(length)
     except IvitError as error:
         return str(error)
     return ""
@@ -259,7 +253,7 @@ def refusal(subject: Subject, length: int | None = None) -> str:
 def check(found: Sequence[Subject], length: int | None = None) -> None:
     """Raise what the first operator says that does not take such inputs."""
     for subject in found:
-        subject.check(LENGTHS[-1] if length is None else length)
+        subject.check(length)
 
 
 def _method(op: str) -> tuple[Kind, Method]:

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from ivit_ref.arrays import identical
 from ivit_ref.compare.backend import Backend
 from ivit_ref.compare.difference import Difference, difference, integers_of
 from ivit_ref.compare.waiting import Hangs
@@ -117,7 +118,7 @@ def _same(first: object, second: object) -> bool:
     """Bit by bit; what is no array of numbers is refused later, for what it is."""
     if not isinstance(first, np.ndarray) or not isinstance(second, np.ndarray) or first.dtype.hasobject:
         return True
-    return first.dtype == second.dtype and first.shape == second.shape and first.tobytes() == second.tobytes()
+    return identical(first, second)
 
 
 def differences(case: Case, answer: Mapping[str, Array], source: str) -> Difference:
